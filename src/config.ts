@@ -1,0 +1,235 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { parse as parseToml, TomlError } from 'smol-toml';
+import { z } from 'zod';
+import { DarkbloomError } from './errors.js';
+import { nearest } from './util/nearest.js';
+
+const MAX_ROWS = 24; // the coordinator clamps a slot's max_concurrency here: docs/protocol.md, heartbeat
+const MIN_CONTEXT_TOKENS = 256;
+const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+
+/** Every setting, its default and its meaning. The file is TOML with these tables; environment variables are
+ *  `DARKBLOOM_PROVIDER_` and the key in capitals (`http.port` is `DARKBLOOM_PROVIDER_HTTP_PORT`). */
+export const Settings = z.strictObject({
+  http: z
+    .strictObject({
+      host: z.string().min(1).default('127.0.0.1').describe('Address the HTTP port is bound to'),
+      port: z.coerce.number().int().min(0).max(65535).default(8000).describe('HTTP port; 0 takes a free one'),
+    })
+    .prefault({}),
+  coordinator: z
+    .strictObject({
+      url: z
+        .url({ protocol: /^https?$/ })
+        .transform((url) => url.replace(/\/+$/, ''))
+        .optional()
+        .describe('Address of the coordinator to serve; none: this machine is its own coordinator'),
+      port: z.coerce.number().int().min(0).max(65535).default(8787).describe('Port of a coordinator that runs alone'),
+      self_route_default: z
+        .enum(['self', 'none'])
+        .default('self')
+        .describe("What a request of the owner's account without X-Darkbloom-Route means"),
+    })
+    .prefault({}),
+  provider: z
+    .strictObject({
+      serve_others: flag(false).describe('Serve other accounts of the coordinator, not the owner alone'),
+    })
+    .prefault({}),
+  engine: z
+    .strictObject({
+      slots: z.coerce.number().int().min(1).max(MAX_ROWS).default(4).describe('Requests that one model runs at once'),
+      context_tokens: z.coerce
+        .number()
+        .int()
+        .min(MIN_CONTEXT_TOKENS)
+        .default(8192)
+        .describe("Context of each request, in tokens; at most the model's own"),
+      threads: z.coerce.number().int().min(1).max(256).optional().describe('CPU threads of a model; none: chosen from the machine'),
+    })
+    .prefault({}),
+  models: z
+    .strictObject({
+      files: z
+        .record(z.string().regex(MODEL_NAME, 'a model name is letters, digits, dot, dash and underscore'), z.string().min(1))
+        .default({})
+        .describe('Own GGUF files: name = "/path/to/model.gguf"'),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(['debug', 'info', 'warn', 'error']).default('info').describe('What the log keeps'),
+    })
+    .prefault({}),
+});
+export type Settings = z.infer<typeof Settings>;
+
+function flag(fallback: boolean) {
+  return z.union([z.boolean(), z.enum(['true', 'false']).transform((word) => word === 'true')]).default(fallback);
+}
+
+/** Where everything of this installation lies. */
+export interface Home {
+  folder: string;
+  config: string;
+  /** The owner's login token, 0600. */
+  ownerToken: string;
+  /** The account link of this provider (`register.auth_token`), 0600. */
+  linkToken: string;
+  /** Base URL and key for local clients while a daemon runs, 0600. */
+  discovery: string;
+  database: string;
+}
+
+export function homeAt(folder: string): Home {
+  return {
+    folder,
+    config: join(folder, 'config.toml'),
+    ownerToken: join(folder, 'owner-token'),
+    linkToken: join(folder, 'link-token'),
+    discovery: join(folder, 'local.json'),
+    database: join(folder, 'coordinator.db'),
+  };
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The one place that reads the process environment. */
+export const environment: Environment = process.env;
+
+export function findHome(env: Environment): Home {
+  return homeAt(env['DARKBLOOM_PROVIDER_HOME'] ?? join(homedir(), '.darkbloom-provider'));
+}
+
+/** Values by dotted key (`http.port`), as far as one source gives them. */
+export type Values = Readonly<Record<string, unknown>>;
+
+/** Every dotted key, in the order of the schema. */
+export const SETTING_KEYS: readonly string[] = Object.entries(Settings.shape).flatMap(([table, schema]) =>
+  Object.keys(schema.unwrap().shape).map((key) => `${table}.${key}`),
+);
+
+/** Flags win over environment, environment over file, file over defaults.
+ *  @throws DarkbloomError `config_invalid`, naming the key, its source and, for the file, the line. */
+export function resolveSettings(sources: { file: Values; env: Values; flags: Values }, where: Whereabouts): Settings {
+  const merged: Record<string, Record<string, unknown>> = {};
+  for (const [key, value] of Object.entries({ ...sources.file, ...sources.env, ...sources.flags })) {
+    const [table = '', name = ''] = splitKey(key);
+    (merged[table] ??= {})[name] = value;
+  }
+  const parsed = Settings.safeParse(merged);
+  if (parsed.success) return Object.freeze(parsed.data);
+  const issue = parsed.error.issues[0];
+  const key = issue?.path.slice(0, 2).join('.') ?? '';
+  const rest = issue?.path.slice(2).join('.') ?? '';
+  throw new DarkbloomError(
+    'config_invalid',
+    `${where(key)}: ${key}${rest === '' ? '' : ` (${rest})`}: ${issue?.message ?? 'invalid'}.`,
+    { param: key },
+  );
+}
+
+/** Says where a key was set, for an error: a line of the file, a variable, a flag. */
+type Whereabouts = (key: string) => string;
+
+function splitKey(key: string): [string, string] {
+  const dot = key.indexOf('.');
+  return [key.slice(0, dot), key.slice(dot + 1)];
+}
+
+/** Settings of this run.
+ *  @throws DarkbloomError `config_invalid` for a file that cannot be read, is not TOML or holds an unknown key or value. */
+export function loadSettings(home: Home, env: Environment, flags: Values): Settings {
+  const text = readConfigText(home.config);
+  const file = fileValues(text, home.config);
+  const fromEnv = environmentValues(env);
+  return resolveSettings({ file, env: fromEnv, flags }, (key) => {
+    if (key in flags) return 'command line';
+    if (key in fromEnv) return variableName(key);
+    return `${home.config}, line ${lineOf(text, key)}`;
+  });
+}
+
+function readConfigText(path: string): string {
+  try {
+    return existsSync(path) ? readFileSync(path, 'utf8') : '';
+  } catch (cause) {
+    throw new DarkbloomError('config_invalid', `${path} cannot be read. Check that it is a file you may read.`, { cause });
+  }
+}
+
+/** The dotted keys of a settings file.
+ *  @throws DarkbloomError `config_invalid` with line and key. */
+export function fileValues(text: string, path: string): Values {
+  let tables: Record<string, unknown>;
+  try {
+    tables = parseToml(text);
+  } catch (cause) {
+    const at = cause instanceof TomlError ? `, line ${cause.line}, column ${cause.column}` : '';
+    const what = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : '';
+    throw new DarkbloomError('config_invalid', `${path}${at}: ${what}`, { cause });
+  }
+  const values: Record<string, unknown> = {};
+  for (const [table, content] of Object.entries(tables)) {
+    const keys = isTable(content) ? Object.keys(content).map((key) => `${table}.${key}`) : [table];
+    for (const key of keys) {
+      if (!SETTING_KEYS.includes(key)) throw unknownKey(key, `${path}, line ${lineOf(text, key)}`);
+      values[key] = isTable(content) ? content[splitKey(key)[1]] : content;
+    }
+  }
+  return values;
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function unknownKey(key: string, where: string): DarkbloomError {
+  const meant = nearest(key, SETTING_KEYS);
+  const hint = meant === undefined ? `Known keys: ${SETTING_KEYS.join(', ')}.` : `Did you mean ${meant}?`;
+  return new DarkbloomError('config_invalid', `${where}: unknown key ${key}. ${hint}`, { param: key });
+}
+
+/** The line (from 1) that sets a dotted key: under its table's header, or as the header itself. */
+function lineOf(text: string, key: string): number {
+  const [table, name] = splitKey(key.includes('.') ? key : `.${key}`);
+  let inTable = table === '';
+  const lines = text.split('\n');
+  for (const [index, line] of lines.entries()) {
+    const header = /^\s*\[\s*([^\]]+?)\s*\]/.exec(line)?.[1];
+    if (header !== undefined) inTable = header === table || header === key;
+    if (header === key || header === `${table}.${name}`) return index + 1;
+    const set = /^\s*["']?([A-Za-z0-9_.-]+)["']?\s*=/.exec(line)?.[1];
+    if (set === key || (inTable && set === name)) return index + 1;
+  }
+  return 1;
+}
+
+function variableName(key: string): string {
+  return `DARKBLOOM_PROVIDER_${key.toUpperCase().replaceAll('.', '_')}`;
+}
+
+/** Settings given by environment variables. An unknown `DARKBLOOM_PROVIDER_` name is an error, not ignored.
+ *  @throws DarkbloomError `config_invalid`. */
+export function environmentValues(env: Environment): Values {
+  const byVariable = new Map(SETTING_KEYS.map((key) => [variableName(key), key]));
+  const values: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith('DARKBLOOM_PROVIDER_') || name === 'DARKBLOOM_PROVIDER_HOME') continue;
+    const key = byVariable.get(name);
+    if (key === undefined) {
+      const meant = nearest(name, [...byVariable.keys()]);
+      throw new DarkbloomError('config_invalid', `unknown environment variable ${name}.${meant === undefined ? '' : ` Did you mean ${meant}?`}`);
+    }
+    values[key] = key === 'models.files' ? parseFilesVariable(value ?? '') : value;
+  }
+  return values;
+}
+
+/** `name=/path,name=/path`. */
+function parseFilesVariable(text: string): Record<string, string> {
+  const pairs = text.split(',').filter((pair) => pair !== '');
+  return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]));
+}

@@ -1,0 +1,249 @@
+import { z } from 'zod';
+import type { Database } from '../database.js';
+import { DarkbloomError } from '../errors.js';
+import { FALLBACK_PRICE, PLATFORM_ACCOUNT, type Price } from './billing.js';
+import { flag, json, optional, wholeNumber } from './columns.js';
+
+const BuildFile = z.object({ path: z.string(), sizeBytes: z.number(), sha256: z.string() });
+
+/** One concrete artifact: what a provider announces on the wire. */
+export interface Build {
+  id: string;
+  displayName: string;
+  family: string;
+  architecture: string;
+  quantization: string;
+  sizeBytes: number;
+  /** Tokens, as is the next. */
+  contextLength: number;
+  maxOutputLength: number;
+  minRamGb: number;
+  /** SHA-256 over the files' digests; `undefined` when nobody pinned it. */
+  weightHash?: string | undefined;
+  files: z.infer<typeof BuildFile>[];
+  /** Where the files come from. */
+  source: string;
+  capabilities: string[];
+  /** Whether consumers may ask for it. */
+  active: boolean;
+  /** Milliseconds since the Unix epoch. The first registration counts. */
+  createdAt: number;
+}
+
+/** The name consumers use. The builds behind it change without their notice. */
+export interface Alias {
+  id: string;
+  displayName: string;
+  desiredBuild: string;
+  previousBuild?: string | undefined;
+  retiredBuilds: string[];
+}
+
+const BuildRow = z
+  .object({
+    id: z.string(),
+    display_name: z.string(),
+    family: z.string(),
+    architecture: z.string(),
+    quantization: z.string(),
+    size_bytes: wholeNumber,
+    context_length: wholeNumber,
+    max_output_length: wholeNumber,
+    min_ram_gb: z.number(),
+    weight_hash: optional(z.string()),
+    files: json(z.array(BuildFile)),
+    source: z.string(),
+    capabilities: json(z.array(z.string())),
+    active: flag,
+    created_at: wholeNumber,
+  })
+  .transform((row): Build => ({
+    id: row.id,
+    displayName: row.display_name,
+    family: row.family,
+    architecture: row.architecture,
+    quantization: row.quantization,
+    sizeBytes: row.size_bytes,
+    contextLength: row.context_length,
+    maxOutputLength: row.max_output_length,
+    minRamGb: row.min_ram_gb,
+    weightHash: row.weight_hash,
+    files: row.files,
+    source: row.source,
+    capabilities: row.capabilities,
+    active: row.active,
+    createdAt: row.created_at,
+  }));
+
+const AliasRow = z
+  .object({
+    id: z.string(),
+    display_name: z.string(),
+    desired_build: z.string(),
+    previous_build: optional(z.string()),
+    retired_builds: json(z.array(z.string())),
+  })
+  .transform((row): Alias => ({
+    id: row.id,
+    displayName: row.display_name,
+    desiredBuild: row.desired_build,
+    previousBuild: row.previous_build,
+    retiredBuilds: row.retired_builds,
+  }));
+
+const PriceRow = z.object({ input: z.bigint(), output: z.bigint() });
+
+/** The models consumers can ask for, and their prices. */
+export class Registry {
+  readonly #database: Database;
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  /** Adds a build or changes it; `createdAt` stays that of the first time.
+   *  @throws DarkbloomError `bad_request` when an alias has this name. */
+  putBuild(build: Build): void {
+    this.#database.transaction(() => {
+      if (this.alias(build.id) !== undefined) throw nameTaken(build.id, 'an alias');
+      this.#database.run(
+        `INSERT INTO builds (id, display_name, family, architecture, quantization, size_bytes, context_length,
+           max_output_length, min_ram_gb, weight_hash, files, source, capabilities, active, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, family = excluded.family,
+           architecture = excluded.architecture, quantization = excluded.quantization,
+           size_bytes = excluded.size_bytes, context_length = excluded.context_length,
+           max_output_length = excluded.max_output_length, min_ram_gb = excluded.min_ram_gb,
+           weight_hash = excluded.weight_hash, files = excluded.files, source = excluded.source,
+           capabilities = excluded.capabilities, active = excluded.active`,
+        build.id,
+        build.displayName,
+        build.family,
+        build.architecture,
+        build.quantization,
+        build.sizeBytes,
+        build.contextLength,
+        build.maxOutputLength,
+        build.minRamGb,
+        build.weightHash ?? null,
+        JSON.stringify(build.files),
+        build.source,
+        JSON.stringify(build.capabilities),
+        Number(build.active),
+        build.createdAt,
+      );
+    });
+  }
+
+  /** Adds an alias or changes it.
+   *  @throws DarkbloomError `bad_request` when a build has this name. */
+  putAlias(alias: Alias): void {
+    this.#database.transaction(() => {
+      if (this.build(alias.id) !== undefined) throw nameTaken(alias.id, 'a build');
+      this.#database.run(
+        `INSERT INTO aliases (id, display_name, desired_build, previous_build, retired_builds) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, desired_build = excluded.desired_build,
+           previous_build = excluded.previous_build, retired_builds = excluded.retired_builds`,
+        alias.id,
+        alias.displayName,
+        alias.desiredBuild,
+        alias.previousBuild ?? null,
+        JSON.stringify(alias.retiredBuilds),
+      );
+    });
+  }
+
+  /** All builds by id, those that are not active too. */
+  builds(): Build[] {
+    return this.#database.all('SELECT * FROM builds ORDER BY id').map((row) => BuildRow.parse(row));
+  }
+
+  /** All aliases by id. */
+  aliases(): Alias[] {
+    return this.#database.all('SELECT * FROM aliases ORDER BY id').map((row) => AliasRow.parse(row));
+  }
+
+  build(id: string): Build | undefined {
+    const row = this.#database.get('SELECT * FROM builds WHERE id = ?', id);
+    return row === undefined ? undefined : BuildRow.parse(row);
+  }
+
+  alias(id: string): Alias | undefined {
+    const row = this.#database.get('SELECT * FROM aliases WHERE id = ?', id);
+    return row === undefined ? undefined : AliasRow.parse(row);
+  }
+
+  /** The active builds that may answer for a name, the preferred first: those of an alias, or the build of that name.
+   *  An alias may have none left; a name that is neither an alias nor an active build is `undefined`. */
+  resolve(name: string): { alias?: Alias; builds: Build[] } | undefined {
+    const alias = this.alias(name);
+    if (alias === undefined) {
+      const build = this.build(name);
+      return build?.active === true ? { builds: [build] } : undefined;
+    }
+    const wanted = alias.previousBuild === undefined ? [alias.desiredBuild] : [alias.desiredBuild, alias.previousBuild];
+    const known = wanted.flatMap((id) => this.build(id) ?? []);
+    return { alias, builds: known.filter((build) => build.active) };
+  }
+
+  /** The builds that a list of models leaves out, because an alias stands for them. */
+  hiddenBuilds(): Set<string> {
+    return new Set(
+      this.aliases().flatMap(({ desiredBuild, previousBuild, retiredBuilds }) => [
+        desiredBuild,
+        ...(previousBuild === undefined ? [] : [previousBuild]),
+        ...retiredBuilds,
+      ]),
+    );
+  }
+
+  platformPrice(buildId: string): Price | undefined {
+    return this.#price(buildId, PLATFORM_ACCOUNT);
+  }
+
+  /** @throws DarkbloomError `bad_request` for a price that is not positive. */
+  putPlatformPrice(buildId: string, price: Price): void {
+    this.#putPrice(buildId, PLATFORM_ACCOUNT, price);
+  }
+
+  /** What an account asks for a build on its own machines. */
+  ownPrice(accountId: string, buildId: string): Price | undefined {
+    return this.#price(buildId, accountId);
+  }
+
+  /** @throws DarkbloomError `bad_request` for a price that is not positive. */
+  putOwnPrice(accountId: string, buildId: string, price: Price): void {
+    this.#putPrice(buildId, accountId, price);
+  }
+
+  /** What a request costs on a machine of this account: its own price, else the platform's, else the fallback. */
+  priceFor(buildId: string, providerAccountId: string): Price {
+    return this.ownPrice(providerAccountId, buildId) ?? this.platformPrice(buildId) ?? FALLBACK_PRICE;
+  }
+
+  #price(buildId: string, accountId: string): Price | undefined {
+    const sql = 'SELECT input, output FROM prices WHERE build_id = ? AND account_id = ?';
+    const row = this.#database.get(sql, buildId, accountId);
+    return row === undefined ? undefined : PriceRow.parse(row);
+  }
+
+  #putPrice(buildId: string, accountId: string, price: Price): void {
+    for (const side of ['input', 'output'] as const) {
+      if (price[side] > 0n) continue;
+      const param = `${side}_price`;
+      throw new DarkbloomError('bad_request', `${param}: must be more than 0`, { param });
+    }
+    this.#database.run(
+      `INSERT INTO prices (build_id, account_id, input, output) VALUES (?, ?, ?, ?)
+       ON CONFLICT (build_id, account_id) DO UPDATE SET input = excluded.input, output = excluded.output`,
+      buildId,
+      accountId,
+      price.input,
+      price.output,
+    );
+  }
+}
+
+function nameTaken(id: string, holder: string): DarkbloomError {
+  return new DarkbloomError('bad_request', `${id} is the name of ${holder} already.`, { param: 'id' });
+}

@@ -1,0 +1,81 @@
+import sodium from 'libsodium-wrappers';
+import { DarkbloomError } from '../errors.js';
+
+/** NaCl `crypto_box` (X25519, XSalsa20-Poly1305) as the wire uses it: docs/protocol.md, sealing. */
+
+const { base64_variants: variants } = await loaded();
+
+async function loaded(): Promise<typeof sodium> {
+  await sodium.ready;
+  return sodium;
+}
+
+export interface KeyPair {
+  publicKey: Uint8Array;
+  secretKey: Uint8Array;
+}
+
+export function newKeyPair(): KeyPair {
+  const { publicKey, privateKey } = sodium.crypto_box_keypair();
+  return { publicKey, secretKey: privateKey };
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  return sodium.to_base64(bytes, variants.ORIGINAL);
+}
+
+/** The 32 bytes of a public key in base64, `undefined` if it is anything else. */
+export function parsePublicKey(text: string): Uint8Array | undefined {
+  const bytes = fromBase64(text);
+  return bytes?.length === sodium.crypto_box_PUBLICKEYBYTES ? bytes : undefined;
+}
+
+function fromBase64(text: string): Uint8Array | undefined {
+  try {
+    return sodium.from_base64(text, variants.ORIGINAL);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A sealed text as the wire carries it: base64 of the sender's public key, base64 of nonce and box. */
+interface Sealed {
+  ephemeral_public_key: string;
+  ciphertext: string;
+}
+
+/** One conversation between two key pairs. The shared key is computed once, here. */
+export class Channel {
+  readonly #sharedKey: Uint8Array;
+  readonly #senderKey: string;
+
+  constructor(mine: KeyPair, theirPublicKey: Uint8Array) {
+    this.#sharedKey = sodium.crypto_box_beforenm(theirPublicKey, mine.secretKey);
+    this.#senderKey = toBase64(mine.publicKey);
+  }
+
+  /** Seals text under a fresh random nonce. */
+  seal(text: string): Sealed {
+    const nonce = sodium.randombytes_buf(sodium.crypto_box_NONCEBYTES);
+    const box = sodium.crypto_box_easy_afternm(text, nonce, this.#sharedKey);
+    const envelope = new Uint8Array(nonce.length + box.length);
+    envelope.set(nonce);
+    envelope.set(box, nonce.length);
+    return { ephemeral_public_key: this.#senderKey, ciphertext: toBase64(envelope) };
+  }
+
+  /** @throws DarkbloomError `sealed_unreadable` if the box was not made for this channel or was changed. */
+  open(ciphertext: string): string {
+    const bytes = fromBase64(ciphertext);
+    const nonceBytes = sodium.crypto_box_NONCEBYTES;
+    if (bytes !== undefined && bytes.length >= nonceBytes + sodium.crypto_box_MACBYTES) {
+      try {
+        const box = bytes.subarray(nonceBytes);
+        return sodium.to_string(sodium.crypto_box_open_easy_afternm(box, bytes.subarray(0, nonceBytes), this.#sharedKey));
+      } catch {
+        // The one sentence below says all that may be said.
+      }
+    }
+    throw new DarkbloomError('sealed_unreadable', 'decryption failed');
+  }
+}

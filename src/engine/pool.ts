@@ -1,0 +1,100 @@
+import { DarkbloomError } from '../errors.js';
+import type { ChatEvent, ChatRequest, Generator } from '../inference/types.js';
+import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
+import { evictionsFor } from './placement.js';
+import type { RunnerProcess } from './runner-process.js';
+
+interface PoolOptions extends SlotOptions {
+  /** Most memory that all loaded models may take together, bytes. */
+  memoryLimitBytes: number;
+}
+
+const GIB = 1024 ** 3;
+
+/** All models of this machine, and who is in memory. The engine, for everyone above. */
+export class ModelPool implements Generator {
+  readonly #slots: ReadonlyMap<string, ModelSlot>;
+  readonly #memoryLimitBytes: number;
+  readonly #closing = new AbortController();
+  /** One load at a time, so that the sums are true when each begins. */
+  #loads: Promise<void> = Promise.resolve();
+
+  constructor(models: readonly EngineModel[], options: PoolOptions) {
+    this.#memoryLimitBytes = options.memoryLimitBytes;
+    this.#slots = new Map(models.map((model) => [model.id, new ModelSlot(model, options)]));
+  }
+
+  get models(): EngineModel[] {
+    return [...this.#slots.values()].map(({ model }) => model);
+  }
+
+  get memoryLimitBytes(): number {
+    return this.#memoryLimitBytes;
+  }
+
+  /** Answers a request to a model by its build id or alias. */
+  async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
+    const slot = this.#find(request.model);
+    yield* slot.generate(request, AbortSignal.any([signal, this.#closing.signal]), () => this.#ready(slot));
+  }
+
+  /** Brings a model into memory; resolves when it is there.
+   *  @throws DarkbloomError `model_not_found`, `insufficient_memory`, `model_corrupt`. */
+  async load(name: string): Promise<void> {
+    await this.#ready(this.#find(name));
+  }
+
+  snapshot(): SlotSnapshot[] {
+    return [...this.#slots.values()].map((slot) => slot.snapshot());
+  }
+
+  /** Cancels what runs and waits, then ends every runner. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([...this.#slots.values()].map((slot) => slot.close()));
+  }
+
+  #find(name: string): ModelSlot {
+    const slot = this.#slots.get(name) ?? [...this.#slots.values()].find(({ model }) => model.alias === name);
+    if (slot !== undefined) return slot;
+    const known = this.models.map(({ alias }) => alias).join(', ');
+    throw new DarkbloomError('model_not_found', `This machine has no model named '${name}'. It has: ${known}.`, {
+      param: 'model',
+    });
+  }
+
+  #ready(slot: ModelSlot): Promise<RunnerProcess> {
+    return slot.load(() => this.#prepare(slot));
+  }
+
+  /** Waits for the turn to load and makes room. Resolves to the call that ends the turn. */
+  async #prepare(slot: ModelSlot): Promise<() => void> {
+    const before = this.#loads;
+    let endTurn: () => void = () => undefined;
+    this.#loads = new Promise((resolve) => (endTurn = resolve));
+    await before;
+    try {
+      await this.#makeRoom(slot);
+      return endTurn;
+    } catch (error) {
+      endTurn();
+      throw error;
+    }
+  }
+
+  async #makeRoom(slot: ModelSlot): Promise<void> {
+    const others = [...this.#slots.values()].filter((other) => other !== slot && other.inMemory);
+    const free = this.#memoryLimitBytes - others.reduce((sum, other) => sum + other.bytes, 0);
+    const residents = others.map((other) => ({ ...other.snapshot(), busy: other.busy }));
+    const evicted = evictionsFor(slot.bytes, free, residents);
+    if (evicted === undefined) {
+      const gib = (bytes: number) => (bytes / GIB).toFixed(1);
+      throw new DarkbloomError(
+        'insufficient_memory',
+        `insufficient memory to load model '${slot.model.alias}': it needs ${gib(slot.bytes)} GiB, ` +
+          `${gib(Math.max(0, free))} of ${gib(this.#memoryLimitBytes)} GiB are free and busy models keep the rest.`,
+      );
+    }
+    for (const id of evicted) await this.#slots.get(id)?.unload();
+  }
+}

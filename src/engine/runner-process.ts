@@ -1,0 +1,198 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DarkbloomError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { ChatEvent, ChatRequest } from '../inference/types.js';
+import {
+  ACK_EVERY,
+  READ_AHEAD,
+  RunnerMessage,
+  type EngineMessage,
+  type LoadOrder,
+  type ModelFacts,
+} from '../runner-protocol/messages.js';
+import { Mailbox } from '../util/mailbox.js';
+import { PACKAGE_ROOT } from '../util/version.js';
+
+const RUNNER_MAIN = join(PACKAGE_ROOT, 'dist/runner/main.js');
+/** Between asking a runner to end and ending it. */
+const CLOSE_TIMEOUT_MS = 5_000;
+/** The pool of libuv threads samples one token for each row, beside the runtime's own work. */
+const SPARE_POOL_THREADS = 4;
+
+/** Messages of one request; the runner never sends more than `READ_AHEAD` texts unasked, beside start and end. */
+type Answer = Mailbox<RequestMessage>;
+type RequestMessage = Extract<RunnerMessage, { id: number }>;
+
+/** Speed of one finished answer. */
+export interface Timing {
+  promptTokens: number;
+  promptMs: number;
+  completionTokens: number;
+  outputMs: number;
+}
+
+interface RunnerOptions {
+  /** The runner's whole environment: nothing of ours that it does not need. */
+  environment: Readonly<Record<string, string>>;
+  log: Log;
+}
+
+/** The parent's end of one runner. */
+export class RunnerProcess {
+  readonly #child: ChildProcess;
+  readonly #log: Log;
+  readonly #answers = new Map<number, Answer>();
+  readonly #ready: Promise<ModelFacts>;
+  /** Resolves when the process is gone, for whatever reason. */
+  readonly exited: Promise<void>;
+  #facts: ModelFacts | undefined;
+  #nextId = 1;
+  #gone = false;
+
+  private constructor(order: LoadOrder, { environment, log }: RunnerOptions) {
+    this.#log = log;
+    this.#child = fork(RUNNER_MAIN, [], {
+      env: { ...environment, UV_THREADPOOL_SIZE: String(order.rows + SPARE_POOL_THREADS) },
+      execArgv: [],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    if (this.#child.stderr !== null) {
+      createInterface({ input: this.#child.stderr }).on('line', (line) => log.debug({ line }, 'runner says'));
+    }
+    this.exited = once(this.#child, 'exit').then(([code, signal]) => this.#onExit(code as number | null, signal as string | null));
+    this.#ready = new Promise((resolve, reject) => {
+      this.#child.on('message', (raw) => {
+        const message = RunnerMessage.parse(raw);
+        if (message.type === 'ready') resolve(message.facts);
+        else if (message.type === 'load_failed') reject(new DarkbloomError('model_corrupt', message.message));
+        else this.#deliver(message);
+      });
+      void this.exited.then(() => reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')));
+    });
+    this.#post(order);
+  }
+
+  /** Starts a process and loads the model into it.
+   *  @throws DarkbloomError `model_corrupt` when the runtime refuses the file, `runner_died`. */
+  static async start(order: LoadOrder, options: RunnerOptions): Promise<RunnerProcess> {
+    const runner = new RunnerProcess(order, options);
+    try {
+      runner.#facts = await runner.#ready;
+      return runner;
+    } catch (error) {
+      await runner.close();
+      throw error;
+    }
+  }
+
+  get facts(): ModelFacts {
+    if (this.#facts === undefined) throw new TypeError('The runner is not ready.');
+    return this.#facts;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** One answer. Reading slower than the model writes makes the model wait. */
+  async *generate(request: ChatRequest, signal: AbortSignal, onTiming: (timing: Timing) => void): AsyncGenerator<ChatEvent> {
+    if (this.#gone) throw died();
+    const id = this.#nextId++;
+    const answer: Answer = new Mailbox(READ_AHEAD + 4);
+    this.#answers.set(id, answer);
+    const cancel = () => this.#post({ type: 'cancel', id });
+    signal.addEventListener('abort', cancel, { once: true });
+    let ended = false;
+    try {
+      const { messages, sampling, stop, maxTokens } = request;
+      this.#post({ type: 'generate', id, messages, sampling, stop, ...(maxTokens === undefined ? {} : { maxTokens }) });
+      if (signal.aborted) cancel();
+      let unacknowledged = 0;
+      for await (const message of answer) {
+        ended = message.type === 'done' || message.type === 'failed';
+        yield toEvent(message, onTiming);
+        if (message.type !== 'text') continue;
+        if (++unacknowledged < ACK_EVERY) continue;
+        this.#post({ type: 'ack', id, messages: unacknowledged });
+        unacknowledged = 0;
+      }
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      // A reader that left before the end: the row must not write for nobody.
+      if (!ended) cancel();
+      await this.#untilEnded(answer, ended);
+      this.#answers.delete(id);
+    }
+  }
+
+  /** The row is free only when the runner said so. */
+  async #untilEnded(answer: Answer, ended: boolean): Promise<void> {
+    if (ended) return;
+    try {
+      for await (const message of answer) if (message.type === 'done' || message.type === 'failed') return;
+    } catch {
+      // The runner died: its rows are gone with it.
+    }
+  }
+
+  #post(message: EngineMessage): void {
+    if (!this.#gone && this.#child.connected) this.#child.send(message, (error) => {
+      if (error !== null) this.#log.debug('a message to a runner that was ending was dropped');
+    });
+  }
+
+  #deliver(message: RequestMessage): void {
+    const answer = this.#answers.get(message.id);
+    if (answer === undefined) return;
+    if (!answer.put(message)) answer.fail(new DarkbloomError('internal', 'The runner sent more than was asked for.'));
+    if (message.type === 'done' || message.type === 'failed') answer.end();
+  }
+
+  #onExit(code: number | null, signal: string | null): void {
+    this.#gone = true;
+    if (this.#answers.size > 0) this.#log.error({ code, signal, requests: this.#answers.size }, 'runner died');
+    for (const answer of this.#answers.values()) answer.fail(died());
+  }
+
+  /** Frees the model and ends the process; kills it if it does not. */
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), CLOSE_TIMEOUT_MS);
+    await this.exited;
+    clearTimeout(timer);
+  }
+}
+
+function died(): DarkbloomError {
+  return new DarkbloomError('runner_died', 'The process that ran the model ended. Send the request again: it is started anew.');
+}
+
+/** @throws DarkbloomError for `failed`, except for a cancellation. */
+function toEvent(message: RequestMessage, onTiming: (timing: Timing) => void): ChatEvent {
+  switch (message.type) {
+    case 'started':
+      return { type: 'started', promptTokens: message.promptTokens };
+    case 'text':
+      return { type: 'text', text: message.text };
+    case 'done': {
+      const { finishReason, stopSequence, promptTokens, completionTokens } = message;
+      onTiming(message);
+      return { type: 'done', finishReason, stopSequence, usage: { promptTokens, completionTokens } };
+    }
+    case 'failed': {
+      const { code, promptTokens, completionTokens } = message;
+      if (code === 'cancelled') return { type: 'cancelled', usage: { promptTokens, completionTokens } };
+      if (code === 'internal') {
+        throw new DarkbloomError('internal', 'The model failed on this request.', { cause: new Error(message.message) });
+      }
+      throw new DarkbloomError(code, message.message, { param: 'messages' });
+    }
+    default:
+      return message satisfies never;
+  }
+}

@@ -1,0 +1,46 @@
+import { DarkbloomError } from '../errors.js';
+import { isJsonObject, type JsonObject } from '../inference/types.js';
+import type { HttpContext } from './app.js';
+
+/** Bodies that carry no prompt. */
+export const MAX_SMALL_BODY_BYTES = 64 * 1024;
+
+/** The JSON object in a request's body.
+ *  @throws DarkbloomError `too_large` before reading more than the limit; `invalid_request` for anything but an object. */
+export async function readJson(context: HttpContext, maxBytes: number): Promise<JsonObject> {
+  const text = await readText(context, maxBytes);
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw new DarkbloomError('invalid_request', `The body is not valid JSON (${text.length} characters).`);
+  }
+  if (!isJsonObject(json)) throw new DarkbloomError('invalid_request', 'The body must be a JSON object.');
+  return json;
+}
+
+/** Like `readJson`; no body at all is an empty object. */
+export async function readOptionalJson(context: HttpContext, maxBytes: number): Promise<JsonObject> {
+  const length = context.req.header('content-length');
+  const chunked = context.req.header('transfer-encoding') !== undefined;
+  return (length === undefined || length === '0') && !chunked ? {} : readJson(context, maxBytes);
+}
+
+async function readText(context: HttpContext, maxBytes: number): Promise<string> {
+  const announced = Number(context.req.header('content-length') ?? 0);
+  if (announced > maxBytes) throw tooLarge(announced, maxBytes);
+  const body = context.req.raw.body;
+  if (body === null) return '';
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size > maxBytes) throw tooLarge(size, maxBytes);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function tooLarge(bytes: number, maxBytes: number): DarkbloomError {
+  return new DarkbloomError('too_large', `The body has at least ${bytes} bytes; the limit is ${maxBytes}.`);
+}

@@ -1,0 +1,70 @@
+import { randomUUID, timingSafeEqual } from 'node:crypto';
+import { cors } from 'hono/cors';
+import { DarkbloomError } from '../errors.js';
+import { answer } from '../inference/answer.js';
+import { anthropicMessages } from '../inference/anthropic.js';
+import type { Dialect } from '../inference/dialect.js';
+import { openAiChat } from '../inference/openai.js';
+import { isJsonObject, type Generator, type JsonObject } from '../inference/types.js';
+import type { Log } from '../log.js';
+import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
+import { createApp, credentialOf, type HttpApp, type HttpContext } from './app.js';
+import { readJson } from './body.js';
+import { respond } from './respond.js';
+
+interface DirectOptions {
+  generator: Generator;
+  models: () => readonly { alias: string }[];
+  /** What a local client must show; lies in the 0600 discovery record. */
+  token: string;
+  /** Throws what refuses a new request now. */
+  refuse: () => void;
+  version: string;
+  now: () => number;
+  log: Log;
+}
+
+/** The endpoint of a linked machine: the same dialects on loopback, the same engine, no accounts and no money. */
+export function createDirectApi(options: DirectOptions): HttpApp {
+  const app = createApp(options.log);
+  app.use(cors({ origin: '*', allowMethods: ['GET', 'POST', 'HEAD', 'OPTIONS'] }));
+  app.get('/', (context) => context.json(health(options)));
+  app.get('/health', (context) => context.json(health(options)));
+  app.get('/v1/health', (context) => context.json(health(options)));
+  app.get('/v1/models', (context) => {
+    authorize(context, options.token);
+    const data = options.models().map(({ alias }) => ({ id: alias, object: 'model', created: 0, owned_by: 'self' }));
+    return context.json({ object: 'list', data: data.sort((a, b) => a.id.localeCompare(b.id)) });
+  });
+  app.post('/v1/chat/completions', (context) => infer(context, openAiChat, options));
+  app.post('/v1/messages', (context) => infer(context, anthropicMessages, options));
+  return app;
+}
+
+function health({ version }: DirectOptions): JsonObject {
+  return { status: 'ok', mode: 'direct', version };
+}
+
+function authorize(context: HttpContext, token: string): void {
+  const given = Buffer.from(credentialOf(context) ?? '');
+  const wanted = Buffer.from(token);
+  if (given.length === wanted.length && timingSafeEqual(given, wanted)) return;
+  throw new DarkbloomError('unauthorized', 'The local token is missing or wrong. `darkbloom-provider local` prints it.');
+}
+
+async function infer(context: HttpContext, dialect: Dialect, options: DirectOptions): Promise<Response> {
+  authorize(context, options.token);
+  const body = await readJson(context, MAX_REQUEST_BYTES);
+  options.refuse();
+  const chat: JsonObject = { ...dialect.lower(body), darkbloom: { owner: true } };
+  const { model, stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
+  const reply = dialect.reply({
+    requestId: randomUUID(),
+    created: Math.floor(options.now() / 1_000),
+    model: typeof model === 'string' ? model : '',
+    includeUsage: isJsonObject(streamOptions) && streamOptions['include_usage'] === true,
+    maxTokens: typeof maxTokens === 'number' ? maxTokens : undefined,
+  });
+  const events = answer(chat, options.generator, context.req.raw.signal);
+  return respond(context, { events, reply, streaming: stream === true, headers: () => ({}) });
+}

@@ -1,0 +1,56 @@
+import { createServer, type Server } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { DarkbloomError, systemErrorCode } from '../errors.js';
+import type { HttpApp } from './app.js';
+
+const HEADERS_TIMEOUT_MS = 15_000;
+const CLOSE_TIMEOUT_MS = 2_000;
+
+export interface HttpServer {
+  readonly server: Server;
+  readonly port: number;
+  /** `http://127.0.0.1:8000`, reachable from this machine. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Binds and listens.
+ *  @throws DarkbloomError `port_in_use`, `config_invalid` for an address this machine does not have. */
+export async function listen(app: HttpApp, { host, port }: { host: string; port: number }): Promise<HttpServer> {
+  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const server = createServer((request, response) => void listener(request, response));
+  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.requestTimeout = 0; // an answer may take as long as it takes; bodies are bounded by size
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(bindError(error, host, port)));
+    server.listen(port, host, resolve);
+  });
+  const address = server.address();
+  const bound = typeof address === 'object' && address !== null ? address.port : port;
+  const dialHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
+  return { server, port: bound, url: `http://${dialHost}:${bound}`, close: () => close(server) };
+}
+
+function bindError(cause: Error, host: string, port: number): DarkbloomError {
+  switch (systemErrorCode(cause)) {
+    case 'EADDRINUSE':
+      return new DarkbloomError(
+        'port_in_use',
+        `Port ${port} of ${host} is in use by another program. Stop that program, or choose another port with --port N.`,
+        { cause },
+      );
+    case 'EACCES':
+      return new DarkbloomError('config_invalid', `Port ${port} needs more rights. Choose a port above 1023 with --port N.`, { cause });
+    default:
+      return new DarkbloomError('config_invalid', `The address ${host}:${port} cannot be used: ${cause.message}.`, { cause });
+  }
+}
+
+/** Lets running answers end for a moment, then cuts what is left. */
+async function close(server: Server): Promise<void> {
+  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  await closed;
+  clearTimeout(timer);
+}

@@ -1,0 +1,32 @@
+import { z } from 'zod';
+
+/** One opened chunk of a provider, read from its SSE text (`data: ` and JSON). */
+
+const Chunk = z.object({
+  choices: z
+    .array(
+      z.object({
+        delta: z.object({ role: z.string().nullish(), content: z.string().nullish() }).optional(),
+        finish_reason: z.string().nullish(),
+      }),
+    )
+    .default([]),
+});
+
+export interface ChunkContent {
+  text: string;
+  finishReason: string | undefined;
+}
+
+/** `undefined` for what is no chunk of an answer: a comment, `[DONE]`, or text that does not parse. */
+export function readChunk(event: string): ChunkContent | undefined {
+  if (!event.startsWith('data: {')) return undefined;
+  let json: unknown;
+  try {
+    json = JSON.parse(event.slice('data: '.length));
+  } catch {
+    return undefined;
+  }
+  const choice = Chunk.safeParse(json).data?.choices[0];
+  return { text: choice?.delta?.content ?? '', finishReason: choice?.finish_reason ?? undefined };
+}

@@ -1,0 +1,33 @@
+import type { DarkbloomError } from '../errors.js';
+import type { ChatEvent, JsonObject } from './types.js';
+
+/** What the writer of a reply must know about its request. */
+export interface ReplyFacts {
+  requestId: string;
+  /** Seconds since the Unix epoch. */
+  created: number;
+  /** The model's name as the client sent it. */
+  model: string;
+  /** The client asked for a usage chunk at the end of the stream. */
+  includeUsage: boolean;
+  /** The client's bound on output tokens. */
+  maxTokens: number | undefined;
+}
+
+/** One reply being written, from the events of one answer. Used for a stream or for a whole body, never for both. */
+export interface Reply {
+  /** The stream's bytes for this event; empty for an event that this dialect does not show. */
+  frames(event: ChatEvent): string;
+  /** The end of a stream that broke after its first byte. */
+  failure(error: DarkbloomError): string;
+  /** The whole body; valid once `done` was given to `frames`. */
+  body(): JsonObject;
+}
+
+/** One API's way to say the same: its request as a chat body, our events as its reply, our errors in its shape. */
+export interface Dialect {
+  /** @throws DarkbloomError `invalid_request` naming the field. */
+  lower(body: JsonObject): JsonObject;
+  reply(facts: ReplyFacts): Reply;
+  errorBody(error: DarkbloomError, requestId: string): JsonObject;
+}

@@ -1,0 +1,72 @@
+/** What the rooms between the doors and the engine speak: one chat request in, one stream of events out. */
+
+export type Role = 'system' | 'user' | 'assistant' | 'tool';
+
+export interface ChatMessage {
+  role: Role;
+  content: string;
+}
+
+export interface Sampling {
+  /** 0 to 2; 0 is greedy. */
+  temperature: number;
+  /** (0, 1]; 1 keeps every token. */
+  topP: number;
+  /** 0 keeps every token. */
+  topK: number;
+  /** 0 to 1, relative to the likeliest token; 0 keeps every token. */
+  minP: number;
+  /** −2 to 2, once for each token that occurred in the answer. */
+  presencePenalty: number;
+  /** −2 to 2, for each time a token occurred in the answer. */
+  frequencyPenalty: number;
+  /** More than 0; 1 changes nothing. */
+  repetitionPenalty: number;
+  /** Absent: random. */
+  seed?: number;
+}
+
+export interface ChatRequest {
+  /** The build id (over the wire) or the name a local client used. */
+  model: string;
+  messages: ChatMessage[];
+  sampling: Sampling;
+  /** The answer ends before the first of these. */
+  stop: string[];
+  /** Bound on output tokens; absent: as many as the context holds. */
+  maxTokens?: number;
+  /** True when the request comes from this machine's owner. */
+  owner: boolean;
+}
+
+export type FinishReason = 'stop' | 'length';
+
+export interface Usage {
+  promptTokens: number;
+  completionTokens: number;
+}
+
+/**
+ *   accepted ─▶ started ─▶ text* ─▶ done | cancelled
+ *
+ * Exactly one `done` or `cancelled` (the signal was aborted), or an error thrown by the iterator. Nothing after it.
+ */
+export type ChatEvent =
+  | { type: 'accepted' }
+  | { type: 'started'; promptTokens: number }
+  | { type: 'text'; text: string }
+  | { type: 'done'; finishReason: FinishReason; stopSequence: string | null; usage: Usage }
+  | { type: 'cancelled'; usage: Usage };
+
+/** What an answer needs from whoever runs the model. The engine implements it. */
+export interface Generator {
+  /** @throws DarkbloomError from the iterator: what was refused or broke. */
+  generate(request: ChatRequest, signal: AbortSignal): AsyncIterable<ChatEvent>;
+}
+
+/** A JSON object whose keys we have not looked at yet. */
+export type JsonObject = Record<string, unknown>;
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,180 @@
+import { WebSocket } from 'ws';
+import type { Log } from '../log.js';
+import { decodeCoordinatorFrame, encode } from '../protocol/codec.js';
+import type { CoordinatorMessage } from '../protocol/coordinator-messages.js';
+import {
+  HEARTBEAT_PERIOD_MS,
+  MAX_PROVIDER_INBOUND_BYTES,
+  PING_PERIOD_MS,
+  PONG_TIMEOUT_MS,
+  SLEEP_GAP_MS,
+} from '../protocol/limits.js';
+import type { Heartbeat, ProviderMessage, Register } from '../protocol/provider-messages.js';
+import { every, type Clock } from '../util/clock.js';
+import { nextLinkState, type LinkEvent, type LinkState } from './link-state.js';
+
+const DIAL_TIMEOUT_MS = 15_000;
+const CLOSE_TIMEOUT_MS = 2_000;
+
+export interface LinkOptions {
+  /** HTTP base of the coordinator, no slash at the end. */
+  coordinatorUrl: string;
+  register: () => Register;
+  heartbeat: () => Promise<Heartbeat>;
+  /** A frame that was understood. It may throw nothing and must not block: what takes time runs beside. */
+  receive: (message: CoordinatorMessage, connection: Connection) => void;
+  /** The connection is gone, and every request that came over it. */
+  lost: () => void;
+  clock: Clock;
+  random: () => number;
+  log: Log;
+}
+
+/** One socket's life, for those who answer what came over it. */
+export interface Connection {
+  /** Resolves when the frame has left this process: awaiting it is the back-pressure. A frame for a connection that is
+   *  gone is dropped; whoever waits for it learns that from `lost`. */
+  send(message: ProviderMessage): Promise<void>;
+}
+
+/** Our connection to the coordinator, from start to close. */
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #address: string;
+  #state: LinkState = { name: 'waiting', attempt: 0, delayMs: 0 };
+  #socket: WebSocket | undefined;
+  #timers: Disposable[] = [];
+  readonly #online: (() => void)[] = [];
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+    this.#address = socketAddress(options.coordinatorUrl);
+  }
+
+  get state(): LinkState {
+    return this.#state;
+  }
+
+  /** Begins to dial, and goes on for ever. */
+  start(): void {
+    this.#wait();
+  }
+
+  /** Resolves when the link is online. */
+  untilOnline(): Promise<void> {
+    if (this.#state.name === 'online') return Promise.resolve();
+    return new Promise((resolve) => this.#online.push(resolve));
+  }
+
+  async close(): Promise<void> {
+    this.#change({ type: 'stop' });
+    this.#stopTimers();
+    const socket = this.#socket;
+    if (socket === undefined || socket.readyState === WebSocket.CLOSED) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => socket.terminate(), CLOSE_TIMEOUT_MS);
+      socket.once('close', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      socket.close(1000);
+    });
+  }
+
+  #wait(): void {
+    if (this.#state.name !== 'waiting') return;
+    const { delayMs } = this.#state;
+    this.#timers.push(this.#options.clock.after(delayMs, () => this.#dial()));
+  }
+
+  #dial(): void {
+    this.#change({ type: 'timer' });
+    const socket = new WebSocket(this.#address, {
+      perMessageDeflate: false,
+      maxPayload: MAX_PROVIDER_INBOUND_BYTES,
+      handshakeTimeout: DIAL_TIMEOUT_MS,
+    });
+    this.#socket = socket;
+    const connection: Connection = { send: (message) => send(socket, message) };
+    let why = '';
+    socket.on('error', (error) => (why = error.message));
+    socket.on('open', () => void this.#hello(socket, connection));
+    socket.on('message', (data, isBinary) => this.#receive(isBinary ? '' : (data as Buffer).toString('utf8'), connection));
+    socket.on('close', (code, reason) => this.#lost(code, reason.toString('utf8') || why));
+  }
+
+  async #hello(socket: WebSocket, connection: Connection): Promise<void> {
+    this.#change({ type: 'open' });
+    await connection.send(this.#options.register());
+    if (socket.readyState !== WebSocket.OPEN) return;
+    this.#change({ type: 'sent' });
+    this.#options.log.info({ coordinator: this.#options.coordinatorUrl }, 'link online');
+    for (const resolve of this.#online.splice(0)) resolve();
+    const { clock } = this.#options;
+    this.#timers.push(
+      every(clock, HEARTBEAT_PERIOD_MS, () => void this.#beat(connection)),
+      this.#watch(socket),
+    );
+  }
+
+  async #beat(connection: Connection): Promise<void> {
+    try {
+      await connection.send(await this.#options.heartbeat());
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'heartbeat failed');
+    }
+  }
+
+  /** Pings, and drops a socket that stopped answering or that slept with the machine. */
+  #watch(socket: WebSocket): Disposable {
+    const { clock, log } = this.#options;
+    let lastPong = clock.now();
+    let lastTick = clock.now();
+    socket.on('pong', () => (lastPong = clock.now()));
+    return every(clock, PING_PERIOD_MS, () => {
+      const now = clock.now();
+      const slept = now - lastTick > PING_PERIOD_MS + SLEEP_GAP_MS;
+      lastTick = now;
+      if (slept) log.info('the machine slept; connecting anew');
+      if (slept || now - lastPong > PONG_TIMEOUT_MS) socket.terminate();
+      else socket.ping();
+    });
+  }
+
+  #receive(frame: string, connection: Connection): void {
+    const decoded = decodeCoordinatorFrame(frame);
+    if (decoded.ok) this.#options.receive(decoded.message, connection);
+    else this.#options.log.warn({ reason: decoded.reason }, 'frame ignored');
+  }
+
+  #lost(code: number, reason: string): void {
+    const before = this.#state.name;
+    this.#stopTimers();
+    this.#change({ type: 'lost', random: this.#options.random() });
+    if (before === 'online' || before === 'registering') this.#options.lost();
+    if (this.#state.name !== 'waiting') return;
+    const { attempt, delayMs } = this.#state;
+    this.#options.log.warn({ attempt, delayMs: Math.round(delayMs), code, reason }, 'link lost');
+    this.#wait();
+  }
+
+  #stopTimers(): void {
+    for (const timer of this.#timers.splice(0)) timer[Symbol.dispose]();
+  }
+
+  #change(event: LinkEvent): void {
+    this.#state = nextLinkState(this.#state, event);
+  }
+}
+
+function send(socket: WebSocket, message: ProviderMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.readyState !== WebSocket.OPEN) resolve();
+    else socket.send(encode(message), () => resolve());
+  });
+}
+
+/** `https://host` → `wss://host/ws/provider`. */
+function socketAddress(coordinatorUrl: string): string {
+  return `${coordinatorUrl.replace(/^http/u, 'ws')}/ws/provider`;
+}

@@ -1,0 +1,111 @@
+import { statSync } from 'node:fs';
+import { readGgufFileInfo, type GgufFileInfo } from 'node-llama-cpp';
+import { z } from 'zod';
+import { DarkbloomError, systemErrorCode } from '../errors.js';
+import { templateRenders } from '../inference/prompt.js';
+import type { ModelShape } from '../inference/footprint.js';
+
+/** What a GGUF file says of itself. */
+export interface GgufFacts {
+  architecture: string;
+  /** `Q4_K_M`, `F16`; `unknown` for a type this version does not name. */
+  quantization: string;
+  sizeBytes: number;
+  trainedContextTokens: number;
+  shape: ModelShape;
+  templateRenderOk: boolean;
+}
+
+/** `general.file_type` → name. */
+const FILE_TYPES: Record<number, string> = {
+  0: 'F32', 1: 'F16', 2: 'Q4_0', 3: 'Q4_1', 7: 'Q8_0', 8: 'Q5_0', 9: 'Q5_1', 10: 'Q2_K', 11: 'Q3_K_S', 12: 'Q3_K_M',
+  13: 'Q3_K_L', 14: 'Q4_K_S', 15: 'Q4_K_M', 16: 'Q5_K_S', 17: 'Q5_K_M', 18: 'Q6_K', 25: 'IQ4_NL', 30: 'IQ4_XS',
+  32: 'BF16', 38: 'MXFP4',
+}; // prettier-ignore
+
+/** Tensor type → values of a block and bytes of a block, for the types that can be the last one in a file. */
+const BLOCKS: Record<number, readonly [values: number, bytes: number]> = {
+  0: [1, 4], 1: [1, 2], 2: [32, 18], 3: [32, 20], 6: [32, 22], 7: [32, 24], 8: [32, 34], 10: [256, 84], 11: [256, 110],
+  12: [256, 144], 13: [256, 176], 14: [256, 210], 20: [32, 18], 23: [256, 136], 30: [1, 2], 39: [32, 17],
+}; // prettier-ignore
+
+const HeadCounts = z.union([z.number(), z.array(z.number())]);
+const Architecture = z.object({
+  block_count: z.number(),
+  context_length: z.number(),
+  embedding_length: z.number(),
+  attention: z.object({
+    head_count: HeadCounts,
+    head_count_kv: HeadCounts.optional(),
+    key_length: z.number().optional(),
+    value_length: z.number().optional(),
+  }),
+});
+
+/** Reads the header and checks that all tensor data is there.
+ *  @throws DarkbloomError `model_corrupt` saying what is wrong with which file and what to do. */
+export async function readGguf(path: string): Promise<GgufFacts> {
+  const sizeBytes = fileSize(path);
+  const info = await readHeader(path);
+  const end = Math.max(0, ...(info.tensorInfo ?? []).map(tensorEnd));
+  if (end > sizeBytes) {
+    throw corrupt(path, `it is cut short: ${sizeBytes} bytes, its header speaks of at least ${end}`);
+  }
+  const parsed = Architecture.safeParse(info.architectureMetadata);
+  if (!parsed.success) throw corrupt(path, 'its header lacks what a text model needs');
+  const { block_count, context_length, embedding_length, attention } = parsed.data;
+  const heads = Array.isArray(attention.head_count) ? Math.max(...attention.head_count) : attention.head_count;
+  const headLength = embedding_length / heads;
+  const { tokenizer, general } = info.metadata;
+  const { tokens = [], bos_token_id: bos, eos_token_id: eos } = tokenizer.ggml;
+  return {
+    architecture: general.architecture,
+    quantization: FILE_TYPES[general.file_type ?? -1] ?? 'unknown',
+    sizeBytes,
+    trainedContextTokens: context_length,
+    shape: {
+      weightBytes: sizeBytes,
+      layers: block_count,
+      kvHeads: attention.head_count_kv ?? attention.head_count,
+      keyLength: attention.key_length ?? headLength,
+      valueLength: attention.value_length ?? headLength,
+    },
+    templateRenderOk: templateRenders({
+      template: tokenizer.chat_template,
+      bosToken: bos === undefined ? '' : (tokens[bos] ?? ''),
+      eosToken: eos === undefined ? '' : (tokens[eos] ?? ''),
+    }),
+  };
+}
+
+function fileSize(path: string): number {
+  try {
+    return statSync(path).size;
+  } catch (cause) {
+    const why = systemErrorCode(cause) === 'ENOENT' ? 'there is no such file' : 'it cannot be read';
+    throw corrupt(path, why, cause);
+  }
+}
+
+async function readHeader(path: string): Promise<GgufFileInfo> {
+  try {
+    return await readGgufFileInfo(path, { sourceType: 'filesystem', logWarnings: false });
+  } catch (cause) {
+    throw corrupt(path, 'it is not a whole GGUF file', cause);
+  }
+}
+
+/** Where the data of a tensor ends in the file; where it begins, for a type this version does not know. */
+function tensorEnd(tensor: NonNullable<GgufFileInfo['tensorInfo']>[number]): number {
+  const [values, bytes] = BLOCKS[tensor.ggmlType] ?? [1, 0];
+  const count = tensor.dimensions.reduce<number>((product, size) => product * Number(size), 1);
+  return Number(tensor.fileOffset) + (count / values) * bytes;
+}
+
+function corrupt(path: string, why: string, cause?: unknown): DarkbloomError {
+  return new DarkbloomError(
+    'model_corrupt',
+    `The model file ${path} cannot be used: ${why}. Replace the file, or take it out of [models.files] in the settings.`,
+    { cause },
+  );
+}

@@ -1,0 +1,86 @@
+import { z } from 'zod';
+
+/** Between the engine (parent) and one runner (child process), over the IPC channel. Plain text passes here and only
+ *  here outside a process: an anonymous pipe, never a file or an argument. */
+
+/** Messages of text that a request may be ahead of its reader; then its row stands still until the reader catches up. */
+export const READ_AHEAD = 64;
+/** The reader acknowledges in steps of this many messages. */
+export const ACK_EVERY = 16;
+
+const Id = z.number().int().nonnegative();
+
+export const LoadOrder = z.object({
+  type: z.literal('load'),
+  modelPath: z.string(),
+  /** Sequences of the context. */
+  rows: z.number().int().positive(),
+  /** Tokens of each row; clamped to what the model was trained for. */
+  contextTokens: z.number().int().positive(),
+  /** CPU threads; absent: chosen by the runner. */
+  threads: z.number().int().positive().optional(),
+});
+export type LoadOrder = z.infer<typeof LoadOrder>;
+
+export const GenerateOrder = z.object({
+  type: z.literal('generate'),
+  id: Id,
+  messages: z.array(z.object({ role: z.string(), content: z.string() })),
+  sampling: z.object({
+    temperature: z.number(),
+    topP: z.number(),
+    topK: z.number(),
+    minP: z.number(),
+    presencePenalty: z.number(),
+    frequencyPenalty: z.number(),
+    repetitionPenalty: z.number(),
+    seed: z.number().optional(),
+  }),
+  stop: z.array(z.string()),
+  maxTokens: z.number().int().positive().optional(),
+});
+export type GenerateOrder = z.infer<typeof GenerateOrder>;
+
+export const EngineMessage = z.discriminatedUnion('type', [
+  LoadOrder,
+  GenerateOrder,
+  z.object({ type: z.literal('ack'), id: Id, messages: z.number().int().positive() }),
+  z.object({ type: z.literal('cancel'), id: Id }),
+]);
+export type EngineMessage = z.infer<typeof EngineMessage>;
+
+export const ModelFacts = z.object({
+  contextTokens: z.number(),
+  rows: z.number(),
+  /** What computes: `metal`, `cuda`, `vulkan` or `cpu`. */
+  device: z.string(),
+});
+export type ModelFacts = z.infer<typeof ModelFacts>;
+
+export const RunnerMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('ready'), facts: ModelFacts }),
+  z.object({ type: z.literal('load_failed'), message: z.string() }),
+  z.object({ type: z.literal('started'), id: Id, promptTokens: z.number() }),
+  z.object({ type: z.literal('text'), id: Id, text: z.string() }),
+  z.object({
+    type: z.literal('done'),
+    id: Id,
+    finishReason: z.enum(['stop', 'length']),
+    stopSequence: z.string().nullable(),
+    promptTokens: z.number(),
+    completionTokens: z.number(),
+    /** Milliseconds spent on the prompt and on the output. */
+    promptMs: z.number(),
+    outputMs: z.number(),
+  }),
+  z.object({
+    type: z.literal('failed'),
+    id: Id,
+    code: z.enum(['context_length_exceeded', 'cancelled', 'invalid_request', 'internal']),
+    message: z.string(),
+    /** Tokens generated before it ended. */
+    completionTokens: z.number(),
+    promptTokens: z.number(),
+  }),
+]);
+export type RunnerMessage = z.infer<typeof RunnerMessage>;

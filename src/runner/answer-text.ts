@@ -1,0 +1,85 @@
+/** From tokens to the text a client may see: whole characters, up to the first stop string. */
+
+/** Turns tokens into text. `before` are the tokens in front of them, for tokenizers whose spaces depend on them. */
+export type Detokenize = (tokens: readonly number[], before: readonly number[]) => string;
+
+const REPLACEMENT = '\uFFFD';
+/** A character has at most four bytes; tokens that still make none after that never will. */
+const MAX_TOKENS_OF_A_CHARACTER = 4;
+const TOKENS_BEFORE = 4;
+
+/** Holds tokens back while they end inside a character. */
+export class Utf8Stream {
+  readonly #detokenize: Detokenize;
+  #pending: number[] = [];
+  #before: number[] = [];
+
+  constructor(detokenize: Detokenize) {
+    this.#detokenize = detokenize;
+  }
+
+  push(token: number): string {
+    this.#pending.push(token);
+    const text = this.#detokenize(this.#pending, this.#before);
+    if (text.endsWith(REPLACEMENT) && this.#pending.length < MAX_TOKENS_OF_A_CHARACTER) return '';
+    this.#before = [...this.#before, ...this.#pending].slice(-TOKENS_BEFORE);
+    this.#pending = [];
+    return text;
+  }
+
+  /** What is left at the end, without the beginning of a character that never came. */
+  flush(): string {
+    const text = this.#pending.length === 0 ? '' : this.#detokenize(this.#pending, this.#before);
+    this.#pending = [];
+    return text.replace(/\uFFFD+$/u, '');
+  }
+}
+
+/** Finds stop strings, also across the borders of what is pushed, and holds back what could become one. */
+export class StopMatcher {
+  readonly #stops: readonly string[];
+  #held = '';
+
+  constructor(stops: readonly string[]) {
+    this.#stops = stops;
+  }
+
+  /** The text that may be shown, and the stop string that ended it. */
+  push(text: string): { text: string; stop: string | null } {
+    this.#held += text;
+    const found = this.#earliest();
+    if (found !== undefined) {
+      const shown = this.#held.slice(0, found.at);
+      this.#held = '';
+      return { text: shown, stop: found.stop };
+    }
+    const keep = this.#lengthThatCouldStop();
+    const shown = this.#held.slice(0, this.#held.length - keep);
+    this.#held = this.#held.slice(this.#held.length - keep);
+    return { text: shown, stop: null };
+  }
+
+  /** What was held back when the answer ended without a stop string. */
+  flush(): string {
+    const text = this.#held;
+    this.#held = '';
+    return text;
+  }
+
+  #earliest(): { at: number; stop: string } | undefined {
+    return this.#stops
+      .map((stop) => ({ at: this.#held.indexOf(stop), stop }))
+      .filter(({ at }) => at >= 0)
+      .sort((a, b) => a.at - b.at)[0];
+  }
+
+  /** Length of the longest end of the held text that is the beginning of a stop string. */
+  #lengthThatCouldStop(): number {
+    const lengths = this.#stops.map((stop) => {
+      let length = Math.min(stop.length - 1, this.#held.length);
+      while (length > 0 && !stop.startsWith(this.#held.slice(-length))) length--;
+      return length;
+    });
+    return Math.max(0, ...lengths);
+  }
+}

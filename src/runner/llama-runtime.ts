@@ -1,0 +1,147 @@
+import {
+  getLlama,
+  LlamaLogLevel,
+  type Llama,
+  type LlamaContextSequence,
+  type LlamaModel,
+  type SequenceEvaluateOptions,
+  type Token,
+} from 'node-llama-cpp';
+import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
+import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
+
+/** The one file that generates with node-llama-cpp. */
+
+const BATCH_TOKENS = 512;
+
+/** One sequence of the context. Taken once, used for one request after another. */
+export interface Row {
+  /** Sequence id: 0 to rows − 1. Rows stepped together in ascending order make one batch. */
+  readonly id: number;
+  /** Adds tokens to the row's KV cache. */
+  prefill(tokens: readonly number[]): Promise<void>;
+  /** Adds `last`, then samples a token for each `next()`; a sampled token is added by the `next()` after it. */
+  generate(last: number, sampling: Sampling): AsyncGenerator<number, void>;
+  clear(): Promise<void>;
+}
+
+interface Sampling {
+  options: GenerateOrder['sampling'];
+  seed: number;
+  /** Tokens of the answer so far, for the penalties. */
+  answered: () => readonly number[];
+}
+
+/** What the scheduler needs from the model. */
+export interface Runtime {
+  readonly facts: ModelFacts;
+  readonly template: TemplateFacts;
+  readonly rows: readonly Row[];
+  tokenizePrompt(runs: readonly PromptRun[]): number[];
+  readonly controlTokens: readonly string[];
+  detokenize(tokens: readonly number[], before: readonly number[]): string;
+  /** True for a token that ends the answer. */
+  isEnd(token: number): boolean;
+  close(): Promise<void>;
+}
+
+/** Loads a model and takes all its rows.
+ *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
+export async function openRuntime(order: LoadOrder, log: (line: string) => void): Promise<Runtime> {
+  const llama = await getLlama({
+    build: 'never',
+    skipDownload: true,
+    progressLogs: false,
+    maxThreads: 0,
+    logLevel: LlamaLogLevel.warn,
+    logger: (level, message) => log(`${level}: ${message.trimEnd()}`),
+  });
+  const model = await llama.loadModel({ modelPath: order.modelPath });
+  const context = await model.createContext({
+    sequences: order.rows,
+    contextSize: Math.min(order.contextTokens, model.trainContextSize),
+    batchSize: BATCH_TOKENS,
+    threads: order.threads ?? llama.cpuMathCores,
+  });
+  const rows = Array.from({ length: order.rows }, (_, id) => createRow(id, context.getSequence()));
+  const control = controlTokensOf(model);
+  return {
+    facts: {
+      contextTokens: context.contextSize,
+      rows: order.rows,
+      device: llama.gpu === false ? 'cpu' : llama.gpu,
+    },
+    template: {
+      template: model.fileInfo.metadata.tokenizer.chat_template,
+      bosToken: model.tokens.bosString ?? '',
+      eosToken: model.tokens.eosString ?? '',
+    },
+    rows,
+    controlTokens: [...control.keys()],
+    tokenizePrompt: (runs) => tokenizeRuns(model, control, runs),
+    detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
+    isEnd: (token) => model.isEogToken(token as Token),
+    close: () => dispose(llama),
+  };
+}
+
+async function dispose(llama: Llama): Promise<void> {
+  await llama.dispose();
+}
+
+function createRow(id: number, sequence: LlamaContextSequence): Row {
+  return {
+    id,
+    prefill: (tokens) => sequence.evaluateWithoutGeneratingNewTokens(tokens as Token[]),
+    generate: (last, sampling) => sequence.evaluate([last as Token], evaluateOptions(sampling)),
+    clear: () => sequence.clearHistory(),
+  };
+}
+
+/** The last tokens of an answer that penalties look at. */
+const PENALTY_WINDOW_TOKENS = 4_096;
+
+function evaluateOptions({ options, seed, answered }: Sampling): SequenceEvaluateOptions {
+  const { temperature, topP, topK, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = options;
+  const penalised = presencePenalty !== 0 || frequencyPenalty !== 0 || repetitionPenalty !== 1;
+  return {
+    temperature,
+    topP,
+    topK,
+    minP,
+    seed,
+    yieldEogToken: true,
+    ...(penalised
+      ? {
+          repeatPenalty: {
+            punishTokens: () => answered().slice(-PENALTY_WINDOW_TOKENS) as Token[],
+            maxPunishTokens: PENALTY_WINDOW_TOKENS,
+            penalty: repetitionPenalty,
+            presencePenalty,
+            frequencyPenalty,
+          },
+        }
+      : {}),
+  };
+}
+
+const CONTROL_TYPE = 3; // GGUF `tokenizer.ggml.token_type`
+
+/** Text of each control token of the vocabulary → its id. */
+function controlTokensOf(model: LlamaModel): Map<string, Token> {
+  const { token_type: types = [], tokens: texts = [] } = model.fileInfo.metadata.tokenizer.ggml;
+  const control = new Map<string, Token>();
+  types.forEach((type, id) => {
+    if (type === CONTROL_TYPE && texts[id] !== undefined) control.set(texts[id], id as Token);
+  });
+  return control;
+}
+
+function tokenizeRuns(model: LlamaModel, control: ReadonlyMap<string, Token>, runs: readonly PromptRun[]): Token[] {
+  const tokens = runs.flatMap((run) => {
+    const id = run.type === 'control' ? control.get(run.token) : undefined;
+    return id !== undefined ? [id] : model.tokenize(run.type === 'text' ? run.text : run.token, false);
+  });
+  const { bos, shouldPrependBosToken } = model.tokens;
+  return shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
+}
