@@ -8,6 +8,7 @@ import { nearest } from './util/nearest.js';
 
 const MAX_ROWS = 24; // the coordinator clamps a slot's max_concurrency here: docs/protocol.md, heartbeat
 const MIN_CONTEXT_TOKENS = 256;
+const MAX_CONTEXT_TOKENS = 10_000_000;
 const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** Every setting, its default and its meaning. The file is TOML with these tables; environment variables are
@@ -16,7 +17,7 @@ export const Settings = z.strictObject({
   http: z
     .strictObject({
       host: z.string().min(1).default('127.0.0.1').describe('Address the HTTP port is bound to'),
-      port: z.coerce.number().int().min(0).max(65535).default(8000).describe('HTTP port; 0 takes a free one'),
+      port: wholeNumber(0, 65535).default(8000).describe('HTTP port; 0 takes a free one'),
     })
     .prefault({}),
   coordinator: z
@@ -26,7 +27,7 @@ export const Settings = z.strictObject({
         .transform((url) => url.replace(/\/+$/, ''))
         .optional()
         .describe('Address of the coordinator to serve; none: this machine is its own coordinator'),
-      port: z.coerce.number().int().min(0).max(65535).default(8787).describe('Port of a coordinator that runs alone'),
+      port: wholeNumber(0, 65535).default(8787).describe('Port of a coordinator that runs alone'),
       self_route_default: z
         .enum(['self', 'none'])
         .default('self')
@@ -40,20 +41,20 @@ export const Settings = z.strictObject({
     .prefault({}),
   engine: z
     .strictObject({
-      slots: z.coerce.number().int().min(1).max(MAX_ROWS).default(4).describe('Requests that one model runs at once'),
-      context_tokens: z.coerce
-        .number()
-        .int()
-        .min(MIN_CONTEXT_TOKENS)
+      slots: wholeNumber(1, MAX_ROWS).default(4).describe('Requests that one model runs at once'),
+      context_tokens: wholeNumber(MIN_CONTEXT_TOKENS, MAX_CONTEXT_TOKENS)
         .default(8192)
         .describe("Context of each request, in tokens; at most the model's own"),
-      threads: z.coerce.number().int().min(1).max(256).optional().describe('CPU threads of a model; none: chosen from the machine'),
+      threads: wholeNumber(1, 256).optional().describe('CPU threads of a model; none: chosen from the machine'),
     })
     .prefault({}),
   models: z
     .strictObject({
       files: z
-        .record(z.string().regex(MODEL_NAME, 'a model name is letters, digits, dot, dash and underscore'), z.string().min(1))
+        .record(
+          z.string().regex(MODEL_NAME, 'a model name is letters, digits, dot, dash and underscore'),
+          z.string().min(1),
+        )
         .default({})
         .describe('Own GGUF files: name = "/path/to/model.gguf"'),
     })
@@ -66,6 +67,13 @@ export const Settings = z.strictObject({
 });
 export type Settings = z.infer<typeof Settings>;
 
+/** Variables and flags give digits as text. Nothing else is taken for a number: not an empty text, not `true`. */
+function wholeNumber(min: number, max: number) {
+  const range = `must be a whole number from ${min} to ${max}`;
+  const digits = z.string().regex(/^\d+$/u).transform(Number);
+  return z.union([z.number(), digits], range).pipe(z.int(range).min(min, range).max(max, range));
+}
+
 function flag(fallback: boolean) {
   return z.union([z.boolean(), z.enum(['true', 'false']).transform((word) => word === 'true')]).default(fallback);
 }
@@ -74,10 +82,16 @@ function flag(fallback: boolean) {
 export interface Home {
   folder: string;
   config: string;
-  /** The owner's login token, 0600. */
+  /** The login token of the owner of the coordinator in this home, 0600. */
   ownerToken: string;
-  /** The account link of this provider (`register.auth_token`), 0600. */
+  /** The owner's API key of that coordinator, 0600: local clients keep it from run to run. */
+  ownerKey: string;
+  /** Links this provider to the coordinator in the same home, 0600. */
+  selfLinkToken: string;
+  /** Links this provider to the coordinator at `coordinator.url`, 0600. */
   linkToken: string;
+  /** What clients of the direct endpoint show, 0600. */
+  localToken: string;
   /** Base URL and key for local clients while a daemon runs, 0600. */
   discovery: string;
   database: string;
@@ -88,7 +102,10 @@ export function homeAt(folder: string): Home {
     folder,
     config: join(folder, 'config.toml'),
     ownerToken: join(folder, 'owner-token'),
+    ownerKey: join(folder, 'owner-key'),
+    selfLinkToken: join(folder, 'self-link-token'),
     linkToken: join(folder, 'link-token'),
+    localToken: join(folder, 'local-token'),
     discovery: join(folder, 'local.json'),
     database: join(folder, 'coordinator.db'),
   };
@@ -156,7 +173,9 @@ function readConfigText(path: string): string {
   try {
     return existsSync(path) ? readFileSync(path, 'utf8') : '';
   } catch (cause) {
-    throw new DarkbloomError('config_invalid', `${path} cannot be read. Check that it is a file you may read.`, { cause });
+    throw new DarkbloomError('config_invalid', `${path} cannot be read. Check that it is a file you may read.`, {
+      cause,
+    });
   }
 }
 
@@ -173,7 +192,11 @@ export function fileValues(text: string, path: string): Values {
   }
   const values: Record<string, unknown> = {};
   for (const [table, content] of Object.entries(tables)) {
-    const keys = isTable(content) ? Object.keys(content).map((key) => `${table}.${key}`) : [table];
+    const known = SETTING_KEYS.some((key) => key.startsWith(`${table}.`));
+    const keys =
+      isTable(content) && (known || Object.keys(content).length > 0)
+        ? Object.keys(content).map((key) => `${table}.${key}`)
+        : [table];
     for (const key of keys) {
       if (!SETTING_KEYS.includes(key)) throw unknownKey(key, `${path}, line ${lineOf(text, key)}`);
       values[key] = isTable(content) ? content[splitKey(key)[1]] : content;
@@ -221,7 +244,10 @@ export function environmentValues(env: Environment): Values {
     const key = byVariable.get(name);
     if (key === undefined) {
       const meant = nearest(name, [...byVariable.keys()]);
-      throw new DarkbloomError('config_invalid', `unknown environment variable ${name}.${meant === undefined ? '' : ` Did you mean ${meant}?`}`);
+      throw new DarkbloomError(
+        'config_invalid',
+        `unknown environment variable ${name}.${meant === undefined ? '' : ` Did you mean ${meant}?`}`,
+      );
     }
     values[key] = key === 'models.files' ? parseFilesVariable(value ?? '') : value;
   }

@@ -112,6 +112,11 @@ export class Accounts {
     return this.#holderOf('provider_tokens', token);
   }
 
+  /** Whether any machine was ever linked to the account. */
+  hasMachine(accountId: string): boolean {
+    return this.#database.get('SELECT 1 FROM provider_tokens WHERE account_id = ? LIMIT 1', accountId) !== undefined;
+  }
+
   /** Who a bearer token stands for: a login, an API key that is neither disabled nor expired, or a machine. The lookup
    *  is by hash alone, so that keys with an older prefix stay valid. */
   authenticate(token: string): Caller | undefined {

@@ -27,7 +27,19 @@ export function toBase64(bytes: Uint8Array): string {
 /** The 32 bytes of a public key in base64, `undefined` if it is anything else. */
 export function parsePublicKey(text: string): Uint8Array | undefined {
   const bytes = fromBase64(text);
-  return bytes?.length === sodium.crypto_box_PUBLICKEYBYTES ? bytes : undefined;
+  return bytes?.length === sodium.crypto_box_PUBLICKEYBYTES && canShareSecrets(bytes) ? bytes : undefined;
+}
+
+const probe = newKeyPair().secretKey;
+
+/** False for the few points of low order: with them every secret would be zero, and the library refuses. */
+function canShareSecrets(publicKey: Uint8Array): boolean {
+  try {
+    sodium.crypto_box_beforenm(publicKey, probe);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function fromBase64(text: string): Uint8Array | undefined {
@@ -49,6 +61,7 @@ export class Channel {
   readonly #sharedKey: Uint8Array;
   readonly #senderKey: string;
 
+  /** `theirPublicKey` comes from `parsePublicKey` or `newKeyPair`. */
   constructor(mine: KeyPair, theirPublicKey: Uint8Array) {
     this.#sharedKey = sodium.crypto_box_beforenm(theirPublicKey, mine.secretKey);
     this.#senderKey = toBase64(mine.publicKey);
@@ -71,7 +84,9 @@ export class Channel {
     if (bytes !== undefined && bytes.length >= nonceBytes + sodium.crypto_box_MACBYTES) {
       try {
         const box = bytes.subarray(nonceBytes);
-        return sodium.to_string(sodium.crypto_box_open_easy_afternm(box, bytes.subarray(0, nonceBytes), this.#sharedKey));
+        return sodium.to_string(
+          sodium.crypto_box_open_easy_afternm(box, bytes.subarray(0, nonceBytes), this.#sharedKey),
+        );
       } catch {
         // The one sentence below says all that may be said.
       }

@@ -43,6 +43,7 @@ export class Link {
   readonly #address: string;
   #state: LinkState = { name: 'waiting', attempt: 0, delayMs: 0 };
   #socket: WebSocket | undefined;
+  #connection: Connection | undefined;
   #timers: Disposable[] = [];
   readonly #online: (() => void)[] = [];
 
@@ -64,6 +65,11 @@ export class Link {
   untilOnline(): Promise<void> {
     if (this.#state.name === 'online') return Promise.resolve();
     return new Promise((resolve) => this.#online.push(resolve));
+  }
+
+  /** Sends a heartbeat at once, for news that should not wait for the next one. */
+  async report(): Promise<void> {
+    if (this.#state.name === 'online' && this.#connection !== undefined) await this.#beat(this.#connection);
   }
 
   async close(): Promise<void> {
@@ -96,6 +102,7 @@ export class Link {
     });
     this.#socket = socket;
     const connection: Connection = { send: (message) => send(socket, message) };
+    this.#connection = connection;
     let why = '';
     socket.on('error', (error) => (why = error.message));
     socket.on('open', () => void this.#hello(socket, connection));

@@ -13,21 +13,32 @@ export const InferenceRequest = z
 export type InferenceRequest = z.infer<typeof InferenceRequest>;
 
 export const Cancel = z
-  .object({ type: z.literal('cancel'), request_id: z.string().min(1) })
+  .object({ type: z.literal('cancel'), request_id: z.string().min(1).describe('the request to stop') })
   .describe('Stop at once. Unknown ids are ignored.');
 
 export const AttestationChallenge = z
-  .object({ type: z.literal('attestation_challenge'), nonce: z.string(), timestamp: z.string() })
+  .object({
+    type: z.literal('attestation_challenge'),
+    nonce: z.string().describe('base64 of random bytes'),
+    timestamp: z.string().describe('RFC 3339; signed together with the nonce'),
+  })
   .describe('At once after `register`, then every 5 minutes; 30 s to answer.');
 export type AttestationChallenge = z.infer<typeof AttestationChallenge>;
 
 export const RuntimeStatus = z
   .object({
     type: z.literal('runtime_status'),
-    verified: z.boolean(),
+    verified: z.boolean().describe('false: no request of others comes here'),
     mismatches: z
-      .array(z.object({ component: z.string(), expected: z.string().optional(), got: z.string().optional() }))
-      .optional(),
+      .array(
+        z.object({
+          component: z.string().describe('`backend`, `runtime`'),
+          expected: z.string().optional().describe('what the coordinator wants'),
+          got: z.string().optional().describe('what was registered'),
+        }),
+      )
+      .optional()
+      .describe('absent: none'),
   })
   .describe("The coordinator's view of the runtime. Shown, changes nothing.");
 export type RuntimeStatus = z.infer<typeof RuntimeStatus>;
@@ -35,27 +46,37 @@ export type RuntimeStatus = z.infer<typeof RuntimeStatus>;
 export const TrustStatus = z
   .object({
     type: z.literal('trust_status'),
-    trust_level: z.string(),
-    status: z.string(),
-    reason: z.string().optional(),
+    trust_level: z.string().describe('`none`, `self_signed` or `hardware`'),
+    status: z.string().describe('`online`, `offline` or `untrusted`'),
+    reason: z.string().optional().describe('why, for people'),
   })
   .describe("The coordinator's trust in this machine. Shown, changes nothing.");
 export type TrustStatus = z.infer<typeof TrustStatus>;
 
 export const LoadModel = z
-  .object({ type: z.literal('load_model'), model_id: z.string() })
+  .object({ type: z.literal('load_model'), model_id: z.string().describe('build id') })
   .describe('Load a model before its first request.');
 
 export const PrefetchModel = z
-  .object({ type: z.literal('prefetch_model'), model_id: z.string(), priority: z.number().optional() })
+  .object({
+    type: z.literal('prefetch_model'),
+    model_id: z.string().describe('build id'),
+    priority: z.number().optional().describe('higher first; absent: 0'),
+  })
   .describe('Download a model.');
 
 export const DesiredModels = z
   .object({
     type: z.literal('desired_models'),
-    models: z.array(
-      z.object({ model_name: z.string(), desired_build: z.string(), previous_build: z.string().optional() }),
-    ),
+    models: z
+      .array(
+        z.object({
+          model_name: z.string().describe('alias'),
+          desired_build: z.string().describe('build that should serve it'),
+          previous_build: z.string().optional().describe('build that may serve it until then'),
+        }),
+      )
+      .describe('may be empty'),
   })
   .describe('Builds that aliases should converge to. The owner chooses the models here: read and ignored.');
 

@@ -32,3 +32,12 @@ export function writePrivateFile(path: string, text: string): void {
 export function readFileIfPresent(path: string): string | undefined {
   return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 }
+
+/** The secret in a 0600 file, made anew when there is none or it is not valid any more. */
+export function keptSecret(path: string, isValid: (secret: string) => boolean, make: () => string): string {
+  const kept = readFileIfPresent(path)?.trim();
+  if (kept !== undefined && kept !== '' && isValid(kept)) return kept;
+  const secret = make();
+  writePrivateFile(path, `${secret}\n`);
+  return secret;
+}

@@ -1,0 +1,93 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command } from 'commander';
+import { z } from 'zod';
+import { environment, fileValues, findHome, type Home } from '../../config.js';
+import { DarkbloomError } from '../../errors.js';
+import { readDiscovery } from '../../service/discovery.js';
+import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
+import { setTomlString } from '../../util/toml-edit.js';
+import { callCoordinator } from '../coordinator-client.js';
+import { print, printDone, style } from '../style.js';
+
+export function linkCommand(): Command {
+  return new Command('link')
+    .description('serve a coordinator elsewhere: another Mac of yours, or a hosted one')
+    .argument('<url>', 'address of the coordinator, for example http://studio.local:8787')
+    .addHelpText(
+      'after',
+      `
+Shows a code and waits until the owner of the coordinator has approved it there, with
+  $ darkbloom-provider coordinator approve CODE
+Afterwards \`darkbloom-provider start\` serves that coordinator.`,
+    )
+    .action(link);
+}
+
+const CodeAnswer = z.object({
+  device_code: z.string(),
+  user_code: z.string(),
+  verification_uri: z.string(),
+  expires_in: z.number().positive(),
+  interval: z.number().positive().max(60),
+});
+const TokenAnswer = z.discriminatedUnion('status', [
+  z.object({ status: z.literal('authorization_pending') }),
+  z.object({ status: z.literal('authorized'), token: z.string().min(1), account_id: z.string() }),
+]);
+
+async function link(address: string): Promise<void> {
+  const home = findHome(environment);
+  const url = coordinatorAddress(address);
+  makePrivateFolder(home.folder);
+  fileValues(readFileIfPresent(home.config) ?? '', home.config); // a broken settings file is told before the login
+
+  const code = parse(CodeAnswer, await callCoordinator(url, { method: 'POST', path: '/v1/device/code', body: {} }), url);
+  print(`Code: ${style.bold(code.user_code)}`);
+  print(`Approve it on the coordinator's machine:  darkbloom-provider coordinator approve ${code.user_code}`);
+  print(`(a coordinator with a page: ${code.verification_uri}). Waiting; the code is good for ${code.expires_in / 60} minutes.`);
+  const token = await waitForToken(url, code);
+
+  writePrivateFile(home.linkToken, `${token}\n`);
+  saveAddress(home, url);
+  printDone(`Linked to ${url}.`);
+  const running = readDiscovery(home.discovery);
+  print(running === undefined ? 'Now run: darkbloom-provider start' : 'Restart the running daemon to use it.');
+}
+
+function coordinatorAddress(address: string): string {
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (url === null || !/^https?:$/u.test(url.protocol) || url.username !== '' || url.password !== '') {
+    throw new DarkbloomError('usage', `'${address}' is not an address like http://studio.local:8787 (http or https, no login in it).`);
+  }
+  return `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/u, '')}`;
+}
+
+async function waitForToken(url: string, code: z.infer<typeof CodeAnswer>): Promise<string> {
+  const body = { device_code: code.device_code };
+  for (;;) {
+    await sleep(code.interval * 1_000);
+    const answer = await pollOnce(url, body);
+    if (answer?.status === 'authorized') return answer.token;
+  }
+}
+
+/** `undefined` when the coordinator could not be asked this time: the next poll may work.
+ *  @throws DarkbloomError `link_refused` when the code is no longer good. */
+async function pollOnce(url: string, body: { device_code: string }): Promise<z.infer<typeof TokenAnswer> | undefined> {
+  try {
+    return parse(TokenAnswer, await callCoordinator(url, { method: 'POST', path: '/v1/device/token', body }), url);
+  } catch (error) {
+    if (!(error instanceof DarkbloomError) || (error.code === 'link_refused' && error.status < 429)) throw error;
+    return undefined;
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, answer: unknown, url: string): T {
+  const parsed = schema.safeParse(answer);
+  if (parsed.success) return parsed.data;
+  throw new DarkbloomError('link_refused', `${url} does not answer like a coordinator. Check the address.`);
+}
+
+function saveAddress(home: Home, url: string): void {
+  writePrivateFile(home.config, setTomlString(readFileIfPresent(home.config) ?? '', 'coordinator', 'url', url));
+}

@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import { DarkbloomError } from '../errors.js';
+import { isJsonObject, type JsonObject } from '../inference/types.js';
+
+const TIMEOUT_MS = 15_000;
+const ErrorBody = z.object({ error: z.object({ type: z.string(), message: z.string() }) });
+
+/** One call to a coordinator's HTTP routes. The token goes into a header, never into an address.
+ *  @throws DarkbloomError `link_refused` with the coordinator's own words, `link_lost` when it cannot be reached. */
+export async function callCoordinator(
+  baseUrl: string,
+  route: { method: 'GET' | 'POST' | 'PATCH'; path: string; token?: string; body?: JsonObject },
+): Promise<JsonObject> {
+  let response: Response;
+  let text: string;
+  try {
+    response = await fetch(`${baseUrl}${route.path}`, {
+      method: route.method,
+      headers: {
+        ...(route.token === undefined ? {} : { authorization: `Bearer ${route.token}` }),
+        ...(route.body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(route.body === undefined ? {} : { body: JSON.stringify(route.body) }),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    text = await response.text();
+  } catch (cause) {
+    throw new DarkbloomError('link_lost', `${baseUrl} cannot be reached. Check the address and that the coordinator runs.`, {
+      cause,
+    });
+  }
+  const json = tryJson(text);
+  if (response.ok && isJsonObject(json)) return json;
+  const said = ErrorBody.safeParse(json).data?.error;
+  throw new DarkbloomError('link_refused', said?.message ?? `${baseUrl} answered ${response.status} and no error in words.`, {
+    status: response.status,
+  });
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,22 @@
+/** The first Ctrl-C (or SIGTERM) asks to stop, the second one to stop now. */
+export interface StopSignals {
+  /** Resolves with the first signal. */
+  asked: Promise<void>;
+  /** Aborted by the second one. */
+  force: AbortSignal;
+}
+
+export function listenForStop(): StopSignals {
+  const force = new AbortController();
+  let onFirst: () => void = () => undefined;
+  const asked = new Promise<void>((resolve) => (onFirst = resolve));
+  let count = 0;
+  const onSignal = () => {
+    count++;
+    if (count === 1) onFirst();
+    else force.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return { asked, force: force.signal };
+}

@@ -1,0 +1,119 @@
+import { Database } from '../database.js';
+import { createApp } from '../http/app.js';
+import { listen, type HttpServer } from '../http/server.js';
+import { anthropicMessages } from '../inference/anthropic.js';
+import { openAiChat } from '../inference/openai.js';
+import type { Log } from '../log.js';
+import type { Clock } from '../util/clock.js';
+import { addAccountRoutes } from './account-routes.js';
+import { Accounts, type Account } from './accounts.js';
+import type { KnownModel } from './catalog-models.js';
+import { DeviceLogin } from './device-login.js';
+import { Fleet } from './fleet.js';
+import { infer, type DoorDeps } from './inference-door.js';
+import { Ledger } from './ledger.js';
+import { MIGRATIONS } from './migrations.js';
+import { addModelRoutes } from './model-routes.js';
+import { ProviderSocket } from './provider-socket.js';
+import { Registry } from './registry.js';
+
+export interface CoordinatorOptions {
+  /** The SQLite file. */
+  database: string;
+  host: string;
+  port: number;
+  selfRouteDefault: 'self' | 'none';
+  version: string;
+  /** Models that this coordinator knows from the start. */
+  models: readonly KnownModel[];
+  clock: Clock;
+  log: Log;
+}
+
+/** The embedded coordinator: one SQLite file, one HTTP port for consumers and providers. */
+export class Coordinator {
+  readonly accounts: Accounts;
+  readonly ledger: Ledger;
+  readonly fleet: Fleet;
+  readonly owner: Account;
+  readonly #database: Database;
+  readonly #http: HttpServer;
+  readonly #providers: ProviderSocket;
+  readonly #draining = new AbortController();
+
+  private constructor(parts: {
+    accounts: Accounts;
+    ledger: Ledger;
+    fleet: Fleet;
+    owner: Account;
+    database: Database;
+    http: HttpServer;
+    providers: ProviderSocket;
+  }) {
+    this.accounts = parts.accounts;
+    this.ledger = parts.ledger;
+    this.fleet = parts.fleet;
+    this.owner = parts.owner;
+    this.#database = parts.database;
+    this.#http = parts.http;
+    this.#providers = parts.providers;
+  }
+
+  /** Opens the books, gives back what a crash left on hold, and listens.
+   *  @throws DarkbloomError `port_in_use`, `config_invalid`. */
+  static async start(options: CoordinatorOptions): Promise<Coordinator> {
+    const { clock, log, version, selfRouteDefault } = options;
+    const database = new Database(options.database, MIGRATIONS);
+    try {
+      const accounts = new Accounts(database, clock);
+      const owner = accounts.ensureOwner();
+      const ledger = new Ledger(database, clock);
+      const orphans = ledger.refundOrphans();
+      if (orphans > 0) log.warn({ orphans }, 'holds of a run that ended early were given back');
+      const registry = new Registry(database);
+      for (const { build, alias } of options.models) {
+        registry.putBuild(build);
+        registry.putAlias(alias);
+      }
+      const fleet = new Fleet(clock);
+      const deps: DoorDeps = { accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
+      const app = createApp(log);
+      app.get('/health', (context) => context.json({ status: 'ok', providers: fleet.machines.length, version }));
+      app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
+      app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
+      addModelRoutes(app, deps);
+      addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
+      const http = await listen(app, options);
+      const providers = new ProviderSocket(http.server, { accounts, fleet, clock, log });
+      return new Coordinator({ accounts, ledger, fleet, owner, database, http, providers });
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  get url(): string {
+    return this.#http.url;
+  }
+
+  get port(): number {
+    return this.#http.port;
+  }
+
+  /** Resolves once the machine with this public key has passed its first challenge and can be routed to. */
+  async untilRoutable(publicKey: string, signal: AbortSignal): Promise<void> {
+    const ready = () =>
+      this.fleet.sessions.some(
+        ({ register, machine }) => register.public_key === publicKey && machine.challengedAt !== undefined,
+      );
+    await this.fleet.until(ready, AbortSignal.any([signal, this.#draining.signal]));
+  }
+
+  async close(): Promise<void> {
+    this.#draining.abort();
+    const http = this.#http.close();
+    await this.#providers.close();
+    await http;
+    this.#database.close();
+  }
+}

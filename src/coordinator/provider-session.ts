@@ -1,0 +1,283 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Channel, newKeyPair, parsePublicKey } from '../crypto/box.js';
+import { DarkbloomError } from '../errors.js';
+import { readChunk, type ChunkContent } from '../inference/chunk-reader.js';
+import type { JsonObject } from '../inference/types.js';
+import type { Log } from '../log.js';
+import type { CoordinatorMessage } from '../protocol/coordinator-messages.js';
+import { CHALLENGE_TIMEOUT_MS, CHUNK_BUFFER, STRAY_CANCEL_PERIOD_MS } from '../protocol/limits.js';
+import type {
+  AttestationResponse,
+  Heartbeat,
+  InferenceError,
+  InferenceResponseChunk,
+  ModelInfo,
+  ProviderMessage,
+  Register,
+  WireUsage,
+} from '../protocol/provider-messages.js';
+import type { Clock } from '../util/clock.js';
+import { Mailbox } from '../util/mailbox.js';
+import type { Machine } from './routing.js';
+
+/** What comes back from one attempt, and what happens to it meanwhile. */
+export type AttemptEvent =
+  | { type: 'accepted' }
+  | { type: 'chunk'; content: ChunkContent }
+  | { type: 'complete'; usage: WireUsage; stopSequence: string | null }
+  | { type: 'timeout' }
+  | { type: 'left' };
+
+/** One request on one machine, under its own id and key pair. */
+export interface Attempt {
+  readonly requestId: string;
+  readonly build: string;
+  /** Ends after `complete`; fails with what the machine or the wire said. */
+  readonly events: Mailbox<AttemptEvent>;
+}
+
+interface OpenAttempt extends Attempt {
+  readonly channel: Channel;
+}
+
+interface SessionOptions {
+  accountId: string | undefined;
+  send: (message: CoordinatorMessage) => void;
+  /** Something about this machine changed that a waiting request may care about. */
+  changed: () => void;
+  clock: Clock;
+  log: Log;
+}
+
+/** Longest list of ids whose stray chunks we remember to have cancelled. */
+const MAX_STRAYS = 1_000;
+const SEED_BYTES = 32;
+
+/** One connected provider, from its `register` to the end of its socket. */
+export class ProviderSession {
+  readonly id = randomUUID();
+  readonly register: Register;
+  readonly #options: SessionOptions;
+  readonly #publicKey: Uint8Array | undefined;
+  readonly #models: Map<string, ModelInfo>;
+  readonly #attempts = new Map<string, OpenAttempt>();
+  readonly #assigned = new Map<string, number>();
+  readonly #strays = new Map<string, number>();
+  #foreign = new Map<string, number>();
+  #heartbeat: Heartbeat | undefined;
+  #challenge: { nonce: string; timeout: Disposable } | undefined;
+  #challengedAt: number | undefined;
+  #untrusted: string | undefined;
+  heardAt: number;
+
+  constructor(register: Register, options: SessionOptions) {
+    this.register = register;
+    this.#options = options;
+    this.#publicKey = register.public_key === undefined ? undefined : parsePublicKey(register.public_key);
+    this.#models = new Map(register.models.map((model) => [model.id, model]));
+    this.heardAt = options.clock.now();
+  }
+
+  /** The facts that routing looks at. */
+  get machine(): Machine {
+    return {
+      id: this.id,
+      accountId: this.#options.accountId,
+      models: this.#models,
+      privateOnly: this.register.private_only ?? false,
+      encrypted:
+        this.#publicKey !== undefined &&
+        this.register.encrypted_response_chunks === true &&
+        this.#untrusted === undefined,
+      draining: this.#heartbeat?.status === 'draining',
+      challengedAt: this.#challengedAt,
+      metrics: this.#heartbeat?.system_metrics,
+      capacity: this.#heartbeat?.backend_capacity,
+      assigned: this.#assigned,
+      foreign: this.#foreign,
+    };
+  }
+
+  get running(): number {
+    return this.#attempts.size;
+  }
+
+  receive(message: ProviderMessage): void {
+    this.heardAt = this.#options.clock.now();
+    switch (message.type) {
+      case 'register':
+        this.#options.log.warn({ provider: this.id }, 'a second register was ignored');
+        return;
+      case 'heartbeat':
+        this.#onHeartbeat(message);
+        return;
+      case 'models_update':
+        for (const model of message.models) this.#models.set(model.id, model);
+        this.#options.changed();
+        return;
+      case 'attestation_response':
+        this.#onAttestation(message);
+        return;
+      case 'inference_accepted':
+        this.#deliver(message.request_id, { type: 'accepted' });
+        return;
+      case 'inference_response_chunk':
+        this.#onChunk(message);
+        return;
+      case 'inference_complete':
+        this.#deliver(message.request_id, {
+          type: 'complete',
+          usage: message.usage,
+          stopSequence: message.stop_sequence ?? null,
+        });
+        this.#close(message.request_id);
+        return;
+      case 'inference_error':
+        this.#close(message.request_id, providerError(message));
+        return;
+      case 'load_model_status':
+      case 'prefetch_model_status':
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #onHeartbeat(message: Heartbeat): void {
+    this.#heartbeat = message;
+    const slots = message.backend_capacity?.slots ?? [];
+    this.#foreign = new Map(
+      slots.map((slot) => [
+        slot.model,
+        Math.max(0, slot.num_running + slot.num_waiting - (this.#assigned.get(slot.model) ?? 0)),
+      ]),
+    );
+    this.#options.changed();
+  }
+
+  /** Sends a challenge. One that is still open counts as unanswered. */
+  challenge(): void {
+    const { clock, send, log } = this.#options;
+    this.#challenge?.timeout[Symbol.dispose]();
+    const nonce = randomBytes(SEED_BYTES).toString('base64');
+    const timeout = clock.after(CHALLENGE_TIMEOUT_MS, () => {
+      this.#challenge = undefined;
+      log.warn({ provider: this.id }, 'a challenge was not answered');
+    });
+    this.#challenge = { nonce, timeout };
+    send({ type: 'attestation_challenge', nonce, timestamp: new Date(clock.now()).toISOString() });
+  }
+
+  /** Nonce and key must be ours and theirs, and a signature must be there. What the machine says of its own security is
+   *  recorded and shown, never required: nobody is pushed to say what is not true. */
+  #onAttestation(message: AttestationResponse): void {
+    const open = this.#challenge;
+    if (open === undefined || message.nonce !== open.nonce) return;
+    open.timeout[Symbol.dispose]();
+    this.#challenge = undefined;
+    if (message.public_key !== this.register.public_key || message.signature === '') {
+      this.#challengedAt = undefined;
+      this.#options.log.warn({ provider: this.id }, 'a challenge was answered wrongly');
+    } else {
+      this.#challengedAt = this.#options.clock.now();
+    }
+    this.#options.changed();
+  }
+
+  /** Seals the body to this machine and sends it. */
+  start(build: string, body: JsonObject): Attempt {
+    const theirs = this.#publicKey;
+    if (theirs === undefined) throw new TypeError('Routing chose a machine that cannot be sealed to.');
+    const channel = new Channel(newKeyPair(), theirs);
+    const attempt: OpenAttempt = { requestId: randomUUID(), build, channel, events: new Mailbox(CHUNK_BUFFER) };
+    this.#attempts.set(attempt.requestId, attempt);
+    this.#assigned.set(build, (this.#assigned.get(build) ?? 0) + 1);
+    const encrypted_body = channel.seal(JSON.stringify(body));
+    this.#options.send({ type: 'inference_request', request_id: attempt.requestId, encrypted_body });
+    return attempt;
+  }
+
+  /** Nobody waits for this attempt any more. A machine that is still at work is told to stop. */
+  abandon(requestId: string): void {
+    if (!this.#attempts.has(requestId)) return;
+    this.cancel(requestId);
+    this.#close(requestId);
+  }
+
+  cancel(requestId: string): void {
+    this.#options.send({ type: 'cancel', request_id: requestId });
+  }
+
+  #onChunk(message: InferenceResponseChunk): void {
+    const attempt = this.#attempts.get(message.request_id);
+    if (attempt === undefined) {
+      this.#cancelStray(message.request_id);
+      return;
+    }
+    const { encrypted_data, data } = message;
+    const fromThem = encrypted_data?.ephemeral_public_key === this.register.public_key;
+    try {
+      if (encrypted_data === undefined || !fromThem || (data ?? '') !== '') throw new Error('a chunk in clear or of another key');
+      const content = readChunk(attempt.channel.open(encrypted_data.ciphertext));
+      if (content !== undefined) this.#deliver(message.request_id, { type: 'chunk', content });
+    } catch {
+      this.#untrusted = 'an answer was not sealed as promised';
+      this.#options.log.error({ provider: this.id }, this.#untrusted);
+      this.#options.send({ type: 'trust_status', trust_level: 'none', status: 'untrusted', reason: this.#untrusted });
+      this.#close(message.request_id, new DarkbloomError('provider_error', 'The machine broke the encryption of its answer.'));
+    }
+  }
+
+  #cancelStray(requestId: string): void {
+    const now = this.#options.clock.now();
+    if (now - (this.#strays.get(requestId) ?? -Infinity) < STRAY_CANCEL_PERIOD_MS) return;
+    if (this.#strays.size >= MAX_STRAYS) this.#strays.clear();
+    this.#strays.set(requestId, now);
+    this.cancel(requestId);
+  }
+
+  #deliver(requestId: string, event: AttemptEvent): void {
+    const attempt = this.#attempts.get(requestId);
+    if (attempt === undefined || attempt.events.put(event)) return;
+    this.cancel(requestId);
+    this.#close(
+      requestId,
+      new DarkbloomError('timeout', `The client read too slowly: ${CHUNK_BUFFER} pieces of the answer were waiting for it.`),
+    );
+  }
+
+  #close(requestId: string, error?: DarkbloomError): void {
+    const attempt = this.#attempts.get(requestId);
+    if (attempt === undefined) return;
+    this.#attempts.delete(requestId);
+    const left = (this.#assigned.get(attempt.build) ?? 1) - 1;
+    if (left === 0) this.#assigned.delete(attempt.build);
+    else this.#assigned.set(attempt.build, left);
+    if (error === undefined) attempt.events.end();
+    else attempt.events.fail(error);
+    this.#options.changed();
+  }
+
+  /** The socket is gone: what was in flight fails, and may be tried elsewhere. */
+  disconnected(): void {
+    this.#challenge?.timeout[Symbol.dispose]();
+    for (const requestId of [...this.#attempts.keys()]) {
+      this.#close(requestId, new DarkbloomError('provider_error', 'provider disconnected'));
+    }
+  }
+}
+
+/** A machine's error, with the status it gave, as an error of ours. */
+function providerError({ error, status_code: status, error_reason: reason }: InferenceError): DarkbloomError {
+  if (reason === 'request_exceeds_context' || /context (length|window)/iu.test(error)) {
+    return new DarkbloomError('context_length_exceeded', error, { param: 'messages' });
+  }
+  if (reason === 'draining') return new DarkbloomError('draining', error, { retryAfterS: 3 });
+  if (reason === 'model_load') return new DarkbloomError('model_unavailable', error, { retryAfterS: 5 });
+  if (status === 499) return new DarkbloomError('cancelled', error);
+  if (status === 429) return new DarkbloomError('over_capacity', error, { retryAfterS: 2 });
+  if (status === 400) return new DarkbloomError('invalid_request', error);
+  if (status === 404) return new DarkbloomError('model_not_loaded', error, { retryAfterS: 15 });
+  const passed = status >= 400 && status <= 599 ? status : 502;
+  return new DarkbloomError('provider_error', error, { status: passed, ...(passed === 503 ? { retryAfterS: 2 } : {}) });
+}

@@ -1,0 +1,129 @@
+import type { Server } from 'node:http';
+import { WebSocketServer, type WebSocket } from 'ws';
+import type { Log } from '../log.js';
+import { decodeProviderFrame, encode } from '../protocol/codec.js';
+import type { CoordinatorMessage } from '../protocol/coordinator-messages.js';
+import {
+  CHALLENGE_PERIOD_MS,
+  MAX_COORDINATOR_INBOUND_BYTES,
+  STALE_AFTER_MS,
+  SWEEP_PERIOD_MS,
+} from '../protocol/limits.js';
+import type { Register } from '../protocol/provider-messages.js';
+import { every, type Clock } from '../util/clock.js';
+import type { Accounts } from './accounts.js';
+import type { Fleet } from './fleet.js';
+import { ProviderSession } from './provider-session.js';
+
+const PATH = '/ws/provider';
+const CLOSE_TIMEOUT_MS = 1_000;
+/** A provider that does not read is cut off when so much waits for it. */
+const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
+
+interface SocketOptions {
+  accounts: Accounts;
+  fleet: Fleet;
+  clock: Clock;
+  log: Log;
+}
+
+/** The coordinator's end of the wire: accepts provider sockets on an HTTP server. */
+export class ProviderSocket {
+  readonly #server: WebSocketServer;
+  readonly #options: SocketOptions;
+
+  constructor(http: Server, options: SocketOptions) {
+    this.#options = options;
+    this.#server = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: false,
+      maxPayload: MAX_COORDINATOR_INBOUND_BYTES,
+    });
+    http.on('upgrade', (request, socket, head) => {
+      if (new URL(request.url ?? '/', 'http://localhost').pathname !== PATH) {
+        socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
+        return;
+      }
+      this.#server.handleUpgrade(request, socket, head, (accepted) => this.#accept(accepted));
+    });
+  }
+
+  /** One provider: `register` first, then everything else until the socket is gone. */
+  #accept(socket: WebSocket): void {
+    const { log, fleet } = this.#options;
+    let session: ProviderSession | undefined;
+    let timers: Disposable[] = [];
+    socket.on('error', (error) => log.warn({ reason: error.message }, 'provider socket failed'));
+    socket.on('message', (data, isBinary) => {
+      const decoded = decodeProviderFrame(isBinary ? '' : (data as Buffer).toString('utf8'));
+      if (!decoded.ok) {
+        log.warn({ reason: decoded.reason }, 'frame ignored');
+      } else if (session !== undefined) {
+        session.receive(decoded.message);
+      } else if (decoded.message.type === 'register') {
+        session = this.#welcome(decoded.message, socket);
+        timers = this.#watch(session, socket);
+      }
+    });
+    socket.on('close', () => {
+      for (const timer of timers) timer[Symbol.dispose]();
+      if (session === undefined) return;
+      log.info({ provider: session.id }, 'provider left');
+      fleet.remove(session);
+    });
+  }
+
+  #welcome(register: Register, socket: WebSocket): ProviderSession {
+    const { accounts, fleet, clock, log } = this.#options;
+    const { auth_token: token } = register;
+    const account = token === undefined ? undefined : accounts.accountOfProviderToken(token);
+    if (token !== undefined && account === undefined) log.warn('a provider came with a link token that is not valid');
+    const session = new ProviderSession(register, {
+      accountId: account?.id,
+      send: (message) => send(socket, message),
+      changed: () => fleet.changed(),
+      clock,
+      log,
+    });
+    const { hardware, backend, version, models } = register;
+    log.info(
+      { provider: session.id, account: account?.name, chip: hardware.chip_name, backend, version, models: models.length },
+      'provider registered',
+    );
+    fleet.add(session);
+    session.challenge();
+    return session;
+  }
+
+  /** Challenges again and again, and drops a provider that was silent at two looks in a row. */
+  #watch(session: ProviderSession, socket: WebSocket): Disposable[] {
+    const { clock, log } = this.#options;
+    let strikes = 0;
+    return [
+      every(clock, CHALLENGE_PERIOD_MS, () => session.challenge()),
+      every(clock, SWEEP_PERIOD_MS, () => {
+        strikes = clock.now() - session.heardAt > STALE_AFTER_MS ? strikes + 1 : 0;
+        if (strikes < 2) return;
+        log.warn({ provider: session.id }, 'provider was silent too long');
+        socket.terminate();
+      }),
+    ];
+  }
+
+  /** Ends every provider's connection. */
+  async close(): Promise<void> {
+    const sockets = [...this.#server.clients];
+    const ended = sockets.map((socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())));
+    for (const socket of sockets) socket.close(1001);
+    const timer = setTimeout(() => sockets.forEach((socket) => socket.terminate()), CLOSE_TIMEOUT_MS);
+    await Promise.all(ended);
+    clearTimeout(timer);
+    this.#server.close();
+  }
+}
+
+function send(socket: WebSocket, message: CoordinatorMessage): void {
+  if (socket.readyState !== socket.OPEN) return;
+  if (socket.bufferedAmount > MAX_OUTBOUND_BYTES) socket.terminate();
+  else socket.send(encode(message));
+}

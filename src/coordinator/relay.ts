@@ -1,0 +1,213 @@
+import { DarkbloomError, toFailure } from '../errors.js';
+import type { ChatEvent, FinishReason, JsonObject, Usage } from '../inference/types.js';
+import { ACCEPT_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
+import type { WireUsage } from '../protocol/provider-messages.js';
+import type { Clock } from '../util/clock.js';
+import type { Fleet } from './fleet.js';
+import type { RefundReason } from './ledger.js';
+import type { Attempt, ProviderSession } from './provider-session.js';
+import type { Candidate } from './routing.js';
+
+/** Machines that one request is tried on, one after another, before any content. */
+const MAX_ATTEMPTS = 3;
+
+/** One consumer's request, checked and paid for, and what to do at its turns. */
+export interface RelayRequest {
+  /** For the waiting line and for people. */
+  model: string;
+  /** Bytes of the prompt, for the time a machine gets to accept. */
+  promptBytes: number;
+  /** The machines that may serve it now, the best first. */
+  candidates: () => Candidate[];
+  /** What to say when there is no machine at all. */
+  refusal: () => DarkbloomError;
+  /** The body to seal for this machine. */
+  bodyFor: (candidate: Candidate) => JsonObject;
+  /** This machine begins to answer. */
+  serving: (candidate: Candidate) => void;
+  /** The answer is complete. */
+  settle: (candidate: Candidate, usage: Usage) => void;
+  /** There is no answer to pay for. Only the first call of `settle` or `refund` counts. */
+  refund: (reason: RefundReason) => void;
+}
+
+interface RelayDeps {
+  fleet: Fleet;
+  clock: Clock;
+}
+
+/**
+ * A request's way through the fleet: waits for a machine, tries others until one writes, passes on what it writes, and
+ * settles or refunds exactly once. The reader goes on to the end even after its client has left, so that what was
+ * written can still be settled.
+ */
+export async function* relay(request: RelayRequest, deps: RelayDeps, signal: AbortSignal): AsyncGenerator<ChatEvent> {
+  const tried = new Set<string>();
+  let lastError: DarkbloomError | undefined;
+  try {
+    for (;;) {
+      const untried = () => request.candidates().filter(({ machine }) => !tried.has(machine.id));
+      const candidate = await waitForRoom(request.model, deps.fleet, untried, signal);
+      if (candidate === 'left') {
+        yield { type: 'cancelled', usage: NOTHING };
+        return;
+      }
+      const session = candidate === undefined ? undefined : deps.fleet.session(candidate.machine.id);
+      if (candidate === undefined || session === undefined || tried.size >= MAX_ATTEMPTS) {
+        if (lastError !== undefined) request.refund('provider_error');
+        throw lastError ?? request.refusal();
+      }
+      tried.add(candidate.machine.id);
+      const outcome = yield* tryOn(session, candidate, request, deps.clock, signal);
+      if (outcome === undefined) return;
+      lastError = outcome;
+    }
+  } finally {
+    request.refund('reservation_refund'); // only if nothing above has settled or refunded it
+  }
+}
+
+const NOTHING: Usage = { promptTokens: 0, completionTokens: 0 };
+
+/** `left`: the client went away while it waited. */
+async function waitForRoom(
+  model: string,
+  fleet: Fleet,
+  candidates: () => Candidate[],
+  signal: AbortSignal,
+): Promise<Candidate | undefined | 'left'> {
+  try {
+    return await fleet.room(model, candidates, signal);
+  } catch (error) {
+    if (signal.aborted) return 'left';
+    throw error;
+  }
+}
+
+/**
+ *   sent ──accepted──▶ accepted ──content──▶ writing ──complete──▶ settled
+ *     └──── error, timeout: next machine ◀──┘    └── error, timeout ──▶ refunded
+ *   sent, accepted ──left──▶ refunded;  writing ──left──▶ leaving ──complete──▶ settled
+ *
+ * @returns the error after which another machine may be tried; `undefined` when the request has ended.
+ * @throws DarkbloomError after content, or when no other machine would answer differently.
+ */
+async function* tryOn(
+  session: ProviderSession,
+  candidate: Candidate,
+  request: RelayRequest,
+  clock: Clock,
+  signal: AbortSignal,
+): AsyncGenerator<ChatEvent, DarkbloomError | undefined> {
+  const attempt = session.start(candidate.build, request.bodyFor(candidate));
+  const deadline = new Deadline(clock, attempt);
+  const onAbort = () => attempt.events.put({ type: 'left' });
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  let phase: 'sent' | 'accepted' | 'writing' | 'leaving' = 'sent';
+  let finishReason: FinishReason = 'stop';
+  let lossReason: RefundReason = 'provider_error';
+  deadline.set(ACCEPT_TIMEOUT_MS + request.promptBytes / 4);
+  try {
+    for await (const event of attempt.events) {
+      switch (event.type) {
+        case 'accepted':
+          phase = phase === 'sent' ? 'accepted' : phase;
+          deadline.set(CONTENT_TIMEOUT_MS);
+          break;
+        case 'chunk': {
+          const { text, finishReason: reason } = event.content;
+          if (reason === 'length') finishReason = 'length';
+          if (phase !== 'leaving') deadline.set(CONTENT_TIMEOUT_MS);
+          if (text === '' || phase === 'leaving') break;
+          if (phase !== 'writing') {
+            phase = 'writing';
+            request.serving(candidate);
+            yield { type: 'started', promptTokens: 0 };
+          }
+          yield { type: 'text', text };
+          break;
+        }
+        case 'complete': {
+          const usage = usageOf(event.usage);
+          request.settle(candidate, usage);
+          if (phase === 'leaving') {
+            yield { type: 'cancelled', usage };
+            return undefined;
+          }
+          if (phase !== 'writing') {
+            request.serving(candidate);
+            yield { type: 'started', promptTokens: usage.promptTokens };
+          }
+          yield { type: 'done', finishReason, stopSequence: event.stopSequence, usage };
+          return undefined;
+        }
+        case 'left':
+          if (phase !== 'writing') {
+            yield { type: 'cancelled', usage: NOTHING };
+            return undefined;
+          }
+          phase = 'leaving';
+          session.cancel(attempt.requestId);
+          deadline.set(SETTLE_GRACE_MS);
+          break;
+        case 'timeout':
+          if (phase === 'leaving') {
+            request.refund('no_terminal_after_cancel');
+            yield { type: 'cancelled', usage: NOTHING };
+            return undefined;
+          }
+          lossReason = 'provider_timeout';
+          throw new DarkbloomError('timeout', `The machine ${phase === 'sent' ? 'did not accept the request' : 'fell silent'}.`);
+        default:
+          event satisfies never;
+      }
+    }
+    lossReason = 'provider_incomplete';
+    throw new DarkbloomError('provider_error', 'The machine ended the answer without completing it.');
+  } catch (error) {
+    const failure = toFailure(error);
+    if (phase === 'leaving') {
+      request.refund('provider_error_after_disconnect');
+      yield { type: 'cancelled', usage: NOTHING };
+      return undefined;
+    }
+    if (phase !== 'writing' && mayWorkElsewhere(failure)) return failure;
+    request.refund(lossReason);
+    throw failure;
+  } finally {
+    deadline.clear();
+    signal.removeEventListener('abort', onAbort);
+    session.abandon(attempt.requestId);
+  }
+}
+
+/** What is wrong with the request itself is wrong on every machine. */
+function mayWorkElsewhere({ code }: DarkbloomError): boolean {
+  return code !== 'context_length_exceeded' && code !== 'invalid_request' && code !== 'cancelled';
+}
+
+function usageOf({ prompt_tokens, completion_tokens }: WireUsage): Usage {
+  return { promptTokens: prompt_tokens, completionTokens: completion_tokens };
+}
+
+/** Puts `timeout` into an attempt's line when nothing came for too long. */
+class Deadline {
+  readonly #clock: Clock;
+  readonly #attempt: Attempt;
+  #timer: Disposable | undefined;
+
+  constructor(clock: Clock, attempt: Attempt) {
+    this.#clock = clock;
+    this.#attempt = attempt;
+  }
+
+  set(delayMs: number): void {
+    this.clear();
+    this.#timer = this.#clock.after(delayMs, () => this.#attempt.events.put({ type: 'timeout' }));
+  }
+
+  clear(): void {
+    this.#timer?.[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,65 @@
+import { rmSync } from 'node:fs';
+import { z } from 'zod';
+import { DarkbloomError } from '../errors.js';
+import { readFileIfPresent, writePrivateFile } from '../util/files.js';
+
+/** Where local programs find the running daemon: base URL and key, in a 0600 file of the home. */
+const DiscoveryRecord = z.object({
+  base_url: z.url(),
+  api_key: z.string(),
+  host: z.string(),
+  port: z.number().int(),
+  pid: z.number().int().positive(),
+  version: z.string(),
+  /** `local`: coordinator and provider; `linked`: the direct endpoint; `coordinator`: a coordinator alone. */
+  mode: z.enum(['local', 'linked', 'coordinator']),
+  updated_at: z.string(),
+});
+export type DiscoveryRecord = z.infer<typeof DiscoveryRecord>;
+
+/** Written only after the port is bound. */
+export function writeDiscovery(path: string, record: DiscoveryRecord): void {
+  writePrivateFile(path, `${JSON.stringify(record, null, 2)}\n`);
+}
+
+export function removeDiscovery(path: string): void {
+  rmSync(path, { force: true });
+}
+
+/** The record of a daemon that runs now; one whose process is gone counts as none. */
+export function readDiscovery(path: string): DiscoveryRecord | undefined {
+  const text = readFileIfPresent(path);
+  if (text === undefined) return undefined;
+  const record = DiscoveryRecord.safeParse(tryJson(text)).data;
+  return record !== undefined && isAlive(record.pid) ? record : undefined;
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A process of another user cannot be signalled, but it is there. */
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
+/** One home, one daemon: two would answer for each other's files.
+ *  @throws DarkbloomError `already_running`. */
+export function refuseSecondDaemon(path: string): void {
+  const running = readDiscovery(path);
+  if (running === undefined || running.pid === process.pid) return;
+  throw new DarkbloomError(
+    'already_running',
+    `A daemon of this home already runs (process ${running.pid}, ${running.base_url}). ` +
+      'Stop it first, or set DARKBLOOM_PROVIDER_HOME to another folder.',
+  );
+}
