@@ -61,7 +61,7 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     sequences: order.rows,
     contextSize: Math.min(order.contextTokens, model.trainContextSize),
     batchSize: BATCH_TOKENS,
-    threads: order.threads ?? llama.cpuMathCores,
+    threads: order.threads ?? defaultThreads(llama),
   });
   const rows = Array.from({ length: order.rows }, (_, id) => createRow(id, context.getSequence()));
   const control = controlTokensOf(model);
@@ -83,6 +83,12 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     isEnd: (token) => model.isEogToken(token as Token),
     close: () => dispose(llama),
   };
+}
+
+/** One core stays for this process's own loop and for the daemon: the runtime's threads spin at every barrier, so one
+ *  that has to share its core holds up all the others. */
+function defaultThreads(llama: Llama): number {
+  return Math.max(1, llama.cpuMathCores - 1);
 }
 
 async function dispose(llama: Llama): Promise<void> {
