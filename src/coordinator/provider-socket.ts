@@ -40,7 +40,8 @@ export class ProviderSocket {
       maxPayload: MAX_COORDINATOR_INBOUND_BYTES,
     });
     http.on('upgrade', (request, socket, head) => {
-      if (new URL(request.url ?? '/', 'http://localhost').pathname !== PATH) {
+      if (pathOf(request.url) !== PATH) {
+        socket.on('error', () => socket.destroy()); // nobody else listens: a peer that hangs up must not end the process
         socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
         return;
       }
@@ -120,6 +121,11 @@ export class ProviderSocket {
     clearTimeout(timer);
     this.#server.close();
   }
+}
+
+/** The path of a request's target, which may be any text. */
+function pathOf(target = '/'): string {
+  return target.split('?', 1)[0] ?? '';
 }
 
 function send(socket: WebSocket, message: CoordinatorMessage): void {

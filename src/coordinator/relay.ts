@@ -106,6 +106,7 @@ async function* tryOn(
   if (signal.aborted) onAbort();
   let phase: 'sent' | 'accepted' | 'writing' | 'leaving' = 'sent';
   let finishReason: FinishReason = 'stop';
+  let promptTokens = 0; // not known before the end from a provider that does not say it
   let lossReason: RefundReason = 'provider_error';
   deadline.set(ACCEPT_TIMEOUT_MS + request.promptBytes / 4);
   try {
@@ -117,13 +118,14 @@ async function* tryOn(
           break;
         case 'chunk': {
           const { text, finishReason: reason } = event.content;
+          promptTokens = event.content.promptTokens ?? promptTokens;
           if (reason === 'length') finishReason = 'length';
           if (phase !== 'leaving') deadline.set(CONTENT_TIMEOUT_MS);
           if (text === '' || phase === 'leaving') break;
           if (phase !== 'writing') {
             phase = 'writing';
             request.serving(candidate);
-            yield { type: 'started', promptTokens: 0 };
+            yield { type: 'started', promptTokens };
           }
           yield { type: 'text', text };
           break;

@@ -80,9 +80,12 @@ class AnthropicReply implements Reply {
           },
         });
       case 'text': {
+        if (event.text === '') return '';
         const first = this.#text === '';
         this.#text += event.text;
-        const start = first ? frame('content_block_start', { index: 0, content_block: { type: 'text', text: '' } }) : '';
+        const start = first
+          ? frame('content_block_start', { index: 0, content_block: { type: 'text', text: '' } })
+          : '';
         return start + frame('content_block_delta', { index: 0, delta: { type: 'text_delta', text: event.text } });
       }
       case 'done': {

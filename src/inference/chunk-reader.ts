@@ -11,11 +11,14 @@ const Chunk = z.object({
       }),
     )
     .default([]),
+  darkbloom: z.object({ prompt_tokens: z.number().int().nonnegative() }).optional(),
 });
 
 export interface ChunkContent {
   text: string;
   finishReason: string | undefined;
+  /** On the first chunk, from providers that say it. */
+  promptTokens: number | undefined;
 }
 
 /** `undefined` for what is no chunk of an answer: a comment, `[DONE]`, or text that does not parse. */
@@ -27,6 +30,11 @@ export function readChunk(event: string): ChunkContent | undefined {
   } catch {
     return undefined;
   }
-  const choice = Chunk.safeParse(json).data?.choices[0];
-  return { text: choice?.delta?.content ?? '', finishReason: choice?.finish_reason ?? undefined };
+  const chunk = Chunk.safeParse(json).data;
+  const choice = chunk?.choices[0];
+  return {
+    text: choice?.delta?.content ?? '',
+    finishReason: choice?.finish_reason ?? undefined,
+    promptTokens: chunk?.darkbloom?.prompt_tokens,
+  };
 }

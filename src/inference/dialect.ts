@@ -12,6 +12,8 @@ export interface ReplyFacts {
   includeUsage: boolean;
   /** The client's bound on output tokens. */
   maxTokens: number | undefined;
+  /** The reply goes to a coordinator, which will write the client's own reply from it. */
+  forWire?: true;
 }
 
 /** One reply being written, from the events of one answer. Used for a stream or for a whole body, never for both. */

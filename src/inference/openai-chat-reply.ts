@@ -24,7 +24,7 @@ export class OpenAiChatReply implements Reply {
       case 'cancelled':
         return [];
       case 'started':
-        return [this.#chunk({ role: 'assistant', content: '' })];
+        return [this.#roleChunk(event.promptTokens)];
       case 'text':
         this.#text += event.text;
         return [this.#chunk({ content: event.text })];
@@ -62,9 +62,15 @@ export class OpenAiChatReply implements Reply {
     return { id: `chatcmpl-${requestId}`, object, created, model };
   }
 
-  #chunk(delta: JsonObject, reason: FinishReason | null = null): string {
+  #chunk(delta: JsonObject, reason: FinishReason | null = null, extra: JsonObject = {}): string {
     const choices = [{ index: 0, delta, finish_reason: reason }];
-    return `data: ${JSON.stringify({ ...this.#head('chat.completion.chunk'), choices })}`;
+    return `data: ${JSON.stringify({ ...this.#head('chat.completion.chunk'), choices, ...extra })}`;
+  }
+
+  /** The wire's first chunk carries the prompt's size, sealed like all else: some clients must be told at the start. */
+  #roleChunk(promptTokens: number): string {
+    const extra = this.#facts.forWire === true ? { darkbloom: { prompt_tokens: promptTokens } } : {};
+    return this.#chunk({ role: 'assistant', content: '' }, null, extra);
   }
 
   #usage(usage: Usage): string {

@@ -29,7 +29,7 @@ const Message = z.object({
 });
 const numberFrom = (min: number, max: number) => {
   const range = `must be a number from ${min} to ${max}`;
-  return z.number(range).min(min, range).max(max, range).nullish();
+  return z.number(range).min(min, range).max(max, range);
 };
 const tokens = z.int('must be a whole number above 0').positive('must be a whole number above 0').nullish();
 const stop = z
@@ -42,21 +42,24 @@ const ChatBody = z.object({
   messages: z.array(Message, 'must be a list').min(1, 'must not be empty'),
   max_tokens: tokens,
   max_completion_tokens: tokens,
-  temperature: numberFrom(0, 2),
-  top_p: numberFrom(0, 1),
+  temperature: numberFrom(0, 2).nullish(),
+  top_p: numberFrom(0, 1).nullish(),
   top_k: z.int('must be a whole number').min(0, 'must be 0 or more').nullish(),
-  min_p: numberFrom(0, 1),
-  presence_penalty: numberFrom(-2, 2),
-  frequency_penalty: numberFrom(-2, 2),
-  repetition_penalty: numberFrom(0.01, 10),
+  min_p: numberFrom(0, 1).nullish(),
+  presence_penalty: numberFrom(-2, 2).nullish(),
+  frequency_penalty: numberFrom(-2, 2).nullish(),
+  repetition_penalty: numberFrom(0.01, 10).nullish(),
   seed: z.int('must be a whole number').nullish(),
   stop: z
-    .union([stop, z.array(stop).max(MAX_STOPS, `must be at most ${MAX_STOPS} strings`)], 'must be a string or a list of strings')
+    .union(
+      [stop, z.array(stop).max(MAX_STOPS, `must be at most ${MAX_STOPS} strings`)],
+      'must be a string or a list of strings',
+    )
     .nullish(),
-  n: z.literal(1, 'only one answer for each request is supported').or(z.literal(0)).nullish(),
+  n: z.literal([0, 1], 'only one answer for each request is supported').nullish(),
   logprobs: z.literal(false, 'log probabilities are not supported yet').nullish(),
   top_logprobs: z.literal(0, 'log probabilities are not supported yet').nullish(),
-  logit_bias: z.record(z.string().regex(/^\d+$/, 'must be a token id'), z.number().min(-100).max(100)).nullish(),
+  logit_bias: z.record(z.string().regex(/^\d+$/), numberFrom(-100, 100), 'must be an object of token ids').nullish(),
   tools: z.array(z.unknown()).max(0, 'tools are not supported yet').nullish(),
   tool_choice: z.enum(['none', 'auto'], "must be 'none' or 'auto' without tools").nullish(),
   response_format: z.object({ type: z.literal('text', 'only the type text is supported yet') }).nullish(),
@@ -66,7 +69,10 @@ const ChatBody = z.object({
 
 /** @throws DarkbloomError `invalid_request` naming the field; `unsupported` for an operation other than chat. */
 export function parseChat(body: unknown): ChatRequest {
-  const operation = z.object({ endpoint: z.string().optional(), darkbloom: z.object({ op: z.string() }).optional() });
+  const operation = z.object({
+    endpoint: z.string().optional(),
+    darkbloom: z.object({ op: z.string().optional() }).optional(),
+  });
   const asked = operation.safeParse(body).data;
   const other = asked?.endpoint ?? asked?.darkbloom?.op;
   if (other !== undefined) throw new DarkbloomError('unsupported', 'This provider answers chat requests only.');

@@ -89,15 +89,18 @@ function plain(text: string): PromptRun {
 
 /** Cuts template text at the control tokens in it, the longest first where one is the beginning of another. */
 function splitControl(text: string, controlTokens: readonly string[]): PromptRun[] {
-  if (controlTokens.length === 0) return [plain(text)];
-  const alternatives = [...controlTokens].sort((a, b) => b.length - a.length).map(escapeForRegExp);
+  const alternatives = controlTokens
+    .filter((token) => token !== '')
+    .sort((a, b) => b.length - a.length)
+    .map(escapeForRegExp);
+  if (alternatives.length === 0) return [plain(text)];
   return text
     .split(new RegExp(`(${alternatives.join('|')})`, 'u'))
     .map((part, index) => (index % 2 === 0 ? plain(part) : { type: 'control', token: part }));
 }
 
 function escapeForRegExp(text: string): string {
-  return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
 }
 
 /** Neighbouring texts become one, so that they are tokenized as the model saw them in training. */

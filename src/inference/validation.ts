@@ -5,7 +5,7 @@ import { DarkbloomError } from '../errors.js';
  *  @throws DarkbloomError `invalid_request` with `param`: the top-level field that is wrong. The message names the
  *  field, the limit and the kind or size of the value, never the value. */
 export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
-  const parsed = schema.safeParse(body);
+  const parsed = schema.safeParse(body, { error: kindExpected });
   if (parsed.success) return parsed.data;
   const issue = deepestIssue(parsed.error.issues);
   const path = issue?.path.map(String) ?? [];
@@ -14,14 +14,39 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   throw new DarkbloomError('invalid_request', message, path[0] === undefined ? {} : { param: path[0] });
 }
 
-/** Of a union's branches, the issue that went furthest says best what is wrong. */
-function deepestIssue(issues: readonly z.core.$ZodIssue[], base: readonly PropertyKey[] = []): z.core.$ZodIssue | undefined {
+const KINDS: Readonly<Record<string, string>> = {
+  object: 'an object',
+  record: 'an object',
+  array: 'a list',
+  string: 'a string',
+  number: 'a number',
+  boolean: 'a boolean',
+};
+
+/** Our words for a value of the wrong kind, where the schema has none of its own. */
+function kindExpected(issue: z.core.$ZodRawIssue): string | undefined {
+  const kind = issue.code === 'invalid_type' ? KINDS[issue.expected] : undefined;
+  return kind === undefined ? undefined : `must be ${kind}`;
+}
+
+/** Of a union's branches, the issue that went furthest says best what is wrong; at the same place, the one of the
+ *  branch that takes values of this kind. */
+function deepestIssue(
+  issues: readonly z.core.$ZodIssue[],
+  base: readonly PropertyKey[] = [],
+): z.core.$ZodIssue | undefined {
   const all = issues.map((issue) => {
     const path = [...base, ...issue.path];
     const inner = issue.code === 'invalid_union' ? deepestIssue(issue.errors.flat(), path) : undefined;
-    return inner !== undefined && inner.path.length > path.length ? inner : { ...issue, path };
+    return inner !== undefined && (inner.path.length > path.length || isOfRightKind(inner))
+      ? inner
+      : { ...issue, path };
   });
-  return all.sort((a, b) => b.path.length - a.path.length)[0];
+  return all.sort((a, b) => b.path.length - a.path.length || Number(isOfRightKind(b)) - Number(isOfRightKind(a)))[0];
+}
+
+function isOfRightKind(issue: z.core.$ZodIssue): boolean {
+  return issue.code === 'too_small' || issue.code === 'too_big';
 }
 
 function valueAt(body: unknown, path: readonly string[]): unknown {
@@ -36,7 +61,10 @@ function kindOf(value: unknown): string {
   if (value === null) return 'null';
   if (typeof value === 'string') return `a string of ${value.length} characters`;
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === 'number') return `the number ${value}`;
-  if (typeof value === 'boolean') return String(value);
+  if (typeof value === 'number') {
+    if (value < 0) return 'a negative number';
+    return Number.isInteger(value) ? 'a whole number' : 'a number with a fraction';
+  }
+  if (typeof value === 'boolean') return 'a boolean';
   return 'an object';
 }

@@ -82,6 +82,7 @@ export class Jobs {
         model: typeof body['model'] === 'string' ? body['model'] : '',
         includeUsage: true, // the coordinator shows it or drops it
         maxTokens: undefined,
+        forWire: true,
       });
       for await (const event of answer(body, this.#options.generator, signal)) {
         if (event.type === 'accepted') await connection.send({ type: 'inference_accepted', request_id });

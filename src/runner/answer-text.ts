@@ -3,15 +3,19 @@
 /** Turns tokens into text. `before` are the tokens in front of them, for tokenizers whose spaces depend on them. */
 export type Detokenize = (tokens: readonly number[], before: readonly number[]) => string;
 
-const REPLACEMENT = '\uFFFD';
-/** A character has at most four bytes; tokens that still make none after that never will. */
-const MAX_TOKENS_OF_A_CHARACTER = 4;
+/** What a decoder makes of the beginning of a character whose rest has not come. */
+const UNFINISHED = /\uFFFD+$/u;
+/** Tokens in a row that end inside a character; after that many the bytes are taken to be no text. */
+const MAX_PENDING_TOKENS = 64;
 const TOKENS_BEFORE = 4;
 
-/** Holds tokens back while they end inside a character. */
+/** Shows what is whole, and holds back the beginning of a character while its rest is missing. */
 export class Utf8Stream {
   readonly #detokenize: Detokenize;
+  /** Tokens since the last one that ended with a whole character. */
   #pending: number[] = [];
+  /** Length of the text of the pending tokens that was shown already. */
+  #shown = 0;
   #before: number[] = [];
 
   constructor(detokenize: Detokenize) {
@@ -21,17 +25,24 @@ export class Utf8Stream {
   push(token: number): string {
     this.#pending.push(token);
     const text = this.#detokenize(this.#pending, this.#before);
-    if (text.endsWith(REPLACEMENT) && this.#pending.length < MAX_TOKENS_OF_A_CHARACTER) return '';
-    this.#before = [...this.#before, ...this.#pending].slice(-TOKENS_BEFORE);
-    this.#pending = [];
-    return text;
+    const whole = this.#pending.length < MAX_PENDING_TOKENS ? text.replace(UNFINISHED, '') : text;
+    const fresh = whole.slice(this.#shown);
+    this.#shown = whole.length;
+    if (whole.length === text.length) {
+      this.#before = [...this.#before, ...this.#pending].slice(-TOKENS_BEFORE);
+      this.#pending = [];
+      this.#shown = 0;
+    }
+    return fresh;
   }
 
   /** What is left at the end, without the beginning of a character that never came. */
   flush(): string {
     const text = this.#pending.length === 0 ? '' : this.#detokenize(this.#pending, this.#before);
+    const rest = text.replace(UNFINISHED, '').slice(this.#shown);
     this.#pending = [];
-    return text.replace(/\uFFFD+$/u, '');
+    this.#shown = 0;
+    return rest;
   }
 }
 
@@ -47,7 +58,7 @@ export class StopMatcher {
   /** The text that may be shown, and the stop string that ended it. */
   push(text: string): { text: string; stop: string | null } {
     this.#held += text;
-    const found = this.#earliest();
+    const found = this.#firstComplete();
     if (found !== undefined) {
       const shown = this.#held.slice(0, found.at);
       this.#held = '';
@@ -66,11 +77,13 @@ export class StopMatcher {
     return text;
   }
 
-  #earliest(): { at: number; stop: string } | undefined {
+  /** The stop string that was complete first; of those that end together, the longest. So it does not matter how the
+   *  text came. */
+  #firstComplete(): { at: number; stop: string } | undefined {
     return this.#stops
       .map((stop) => ({ at: this.#held.indexOf(stop), stop }))
       .filter(({ at }) => at >= 0)
-      .sort((a, b) => a.at - b.at)[0];
+      .sort((a, b) => a.at + a.stop.length - (b.at + b.stop.length) || a.at - b.at)[0];
   }
 
   /** Length of the longest end of the held text that is the beginning of a stop string. */

@@ -41,7 +41,7 @@ export class Sequences {
   readonly #free: Row[];
   readonly #active = new Map<number, Sequence>();
   #lastRead = -1;
-  #loop: Promise<void> | undefined;
+  #looping = false;
   #wake: (() => void) | undefined;
 
   constructor(runtime: Runtime, send: (message: RunnerMessage) => void) {
@@ -58,7 +58,7 @@ export class Sequences {
       this.#active.set(order.id, sequence);
       this.#send({ type: 'started', id: order.id, promptTokens: sequence.prompt.length });
       this.#wake?.();
-      this.#loop ??= this.#run().finally(() => (this.#loop = undefined));
+      if (!this.#looping) void this.#run();
     } catch (error) {
       this.#send({ type: 'failed', id: order.id, ...failureOf(error), completionTokens: 0, promptTokens: 0 });
     }
@@ -112,6 +112,7 @@ export class Sequences {
   }
 
   async #run(): Promise<void> {
+    this.#looping = true;
     while (this.#active.size > 0) {
       const sequences = [...this.#active.values()].sort((a, b) => a.row.id - b.row.id);
       const cancelled = sequences.filter((sequence) => sequence.cancelled);
@@ -130,6 +131,7 @@ export class Sequences {
       const endings = await Promise.all(steps);
       for (const ending of endings) await ending?.();
     }
+    this.#looping = false; // in the same turn as the look at the map: whoever starts next starts the loop
   }
 
   /** Prompts take turns, one chunk each. */

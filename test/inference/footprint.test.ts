@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { footprint, kvBytesPerToken, type ModelShape } from '../../src/inference/footprint.js';
+
+const MIB = 1024 * 1024;
+const tiny: ModelShape = { weightBytes: 3_590_208, layers: 4, kvHeads: 2, keyLength: 64, valueLength: 64 };
+const large: ModelShape = { weightBytes: 4_000 * MIB, layers: 36, kvHeads: 8, keyLength: 128, valueLength: 128 };
+
+test.each([
+  ['the demo model', tiny, 2_048],
+  ['a model of four billion', large, 147_456],
+  ['a model whose layers differ', { ...tiny, layers: 3, kvHeads: [4, 2, 0] }, 6 * 128 * 2],
+  ['a model whose keys and values differ', { ...tiny, layers: 1, kvHeads: 1, keyLength: 192 }, (192 + 64) * 2],
+])('the cache of %s takes so many bytes for each token', (_, shape, bytes) => {
+  expect(kvBytesPerToken(shape)).toBe(bytes);
+});
+
+test('a loaded model takes its weights, the cache of all rows and something to compute in', () => {
+  expect(footprint(large, 4, 8_192)).toEqual({
+    weightBytes: 4_000 * MIB,
+    kvBytes: 147_456 * 4 * 8_192,
+    computeBytes: 400 * MIB,
+    totalBytes: 4_400 * MIB + 147_456 * 4 * 8_192,
+  });
+});
+
+test('a very small model needs room to compute all the same', () => {
+  expect(footprint(tiny, 1, 2_048).computeBytes).toBe(64 * MIB);
+});

@@ -1,0 +1,26 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PACKAGE_ROOT } from '../../src/util/version.js';
+
+const FOLDER = join(tmpdir(), 'darkbloom-made-models');
+
+/** A model that answers every prompt with exactly this text (all words different), or with it for ever. */
+export function madeModel(name: string, options: readonly string[]): string {
+  const path = join(FOLDER, `${name}.gguf`);
+  if (existsSync(path)) return path;
+  mkdirSync(FOLDER, { recursive: true });
+  const aside = `${path}.${process.pid}`;
+  execFileSync(process.execPath, [join(PACKAGE_ROOT, 'tools/make-gguf.mjs'), aside, ...options]);
+  renameSync(aside, path);
+  return path;
+}
+
+export const loopModel = (): string =>
+  madeModel('loop', ['--loop', '--say', 'One two three four five six seven eight nine ten.']);
+
+export const sayModel = (): string => madeModel('say', ['--say', 'Hello there, this is a deterministic test reply.']);
+
+/** Random weights: any output, so that sampling matters. */
+export const randomModel = (): string => madeModel('random', ['--seed', '5']);
