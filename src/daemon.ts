@@ -29,7 +29,7 @@ import { Lifetime } from './util/lifetime.js';
 import { VERSION } from './util/version.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
-export const DRAIN_TIMEOUT_MS = 30_000;
+const DRAIN_TIMEOUT_MS = 30_000;
 /** Until the embedded coordinator has challenged the provider beside it. */
 const ROUTABLE_TIMEOUT_MS = 15_000;
 
@@ -195,7 +195,9 @@ export class Daemon {
 
   #refuse(): void {
     if (this.#state === 'serving') return;
-    throw new DarkbloomError('draining', 'provider draining: it stops after the requests that run now', { retryAfterS: 3 });
+    throw new DarkbloomError('draining', 'provider draining: it stops after the requests that run now', {
+      retryAfterS: 3,
+    });
   }
 
   /** Local mode: the coordinator lives in this process and is reached over a real socket all the same. */
@@ -238,7 +240,11 @@ export class Daemon {
         `This machine is not linked to ${coordinatorUrl}. Run \`darkbloom-provider link ${coordinatorUrl}\`.`,
       );
     }
-    const token = keptSecret(home.localToken, () => true, () => `dk-local-${randomBytes(32).toString('base64url')}`);
+    const token = keptSecret(
+      home.localToken,
+      () => true,
+      () => `dk-local-${randomBytes(32).toString('base64url')}`,
+    );
     const http = await listen(
       createDirectApi({
         generator: pool,

@@ -25,12 +25,16 @@ export class Database {
     this.#db = new LibSql(path);
     this.#db.defaultSafeIntegers(true);
     if (path !== ':memory:') chmodSync(path, 0o600);
-    this.#db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=${BUSY_TIMEOUT_MS};`);
+    this.#db.exec(
+      `PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=${BUSY_TIMEOUT_MS};`,
+    );
     this.#migrate(path, migrations);
   }
 
   #migrate(path: string, migrations: readonly Migration[]): void {
-    this.#db.exec('CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL)');
+    this.#db.exec(
+      'CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL)',
+    );
     const applied = Number(this.get('SELECT coalesce(max(version), 0) AS version FROM migrations')?.['version'] ?? 0);
     if (applied > migrations.length) {
       throw new DarkbloomError(
@@ -49,7 +53,7 @@ export class Database {
 
   /** All or nothing. The database takes its write lock at once, so what `work` reads cannot change under it. */
   transaction<T>(work: () => T): T {
-    return this.#db.transaction(work).immediate() as T;
+    return this.#db.transaction(work).immediate();
   }
 
   /** The number of rows changed. */

@@ -7,7 +7,10 @@ export type Log = Logger;
 export function createLog(level: string, stream: { fd: number; isTTY?: boolean }): Log {
   const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
   if (stream.isTTY !== true) return pino(options, pino.destination({ fd: stream.fd, sync: true }));
-  return pino(options, pretty({ destination: stream.fd, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }));
+  return pino(
+    options,
+    pretty({ destination: stream.fd, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }),
+  );
 }
 
 /** A log for tests and for commands that print for people instead. */

@@ -87,8 +87,12 @@ Request bodies and answers are NaCl boxes: X25519, XSalsa20-Poly1305, a random n
   registered string.
 * Base64 is the standard alphabet with padding.
 
-What cannot be opened is answered with \`inference_error\` and status 400: \`coordinator text request missing encrypted
-body\`, \`missing or malformed ephemeral_public_key\`, \`decryption failed\` or \`invalid request body\`.
+What cannot be opened is answered with \`inference_error\` and status 400, in one of these words:
+
+* \`coordinator text request missing encrypted body\`
+* \`missing or malformed ephemeral_public_key\`
+* \`decryption failed\`
+* \`invalid request body\`
 
 ### The sealed body
 
@@ -103,9 +107,9 @@ The coordinator may add one object that no client can set, because it removes wh
 { "darkbloom": { "owner": true } }
 \`\`\`
 
-\`owner\` is true when the request comes from the account that the provider is linked to. Its requests wait before those of
-others. Absent means a stranger. \`darkbloom.op\` names an operation other than chat; a provider that does not know it
-answers 501.
+\`owner\` is true when the request comes from the account that the provider is linked to. When requests wait, the
+owner's go first. Absent means a stranger. \`darkbloom.op\` names an operation other than chat; a provider that does not
+know it answers 501.
 
 ### The plaintext of a chunk
 
@@ -139,7 +143,11 @@ export function protocolDocs() {
 function limitsTable() {
   const unknown = Object.keys(limits).filter((name) => !(name in LIMIT_MEANINGS));
   if (unknown.length > 0) throw new Error(`tools/protocol-docs.mjs has no words for ${unknown.join(', ')}`);
-  const rows = Object.entries(LIMIT_MEANINGS).map(([name, meaning]) => [`\`${name}\``, quantity(name, limits[name]), meaning]);
+  const rows = Object.entries(LIMIT_MEANINGS).map(([name, meaning]) => [
+    `\`${name}\``,
+    quantity(name, limits[name]),
+    meaning,
+  ]);
   return table(['Name', 'Value', 'Meaning'], rows);
 }
 

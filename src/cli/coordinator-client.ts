@@ -25,16 +25,19 @@ export async function callCoordinator(
     });
     text = await response.text();
   } catch (cause) {
-    throw new DarkbloomError('link_lost', `${baseUrl} cannot be reached. Check the address and that the coordinator runs.`, {
-      cause,
-    });
+    throw new DarkbloomError(
+      'link_lost',
+      `${baseUrl} cannot be reached. Check the address and that the coordinator runs.`,
+      {
+        cause,
+      },
+    );
   }
   const json = tryJson(text);
   if (response.ok && isJsonObject(json)) return json;
   const said = ErrorBody.safeParse(json).data?.error;
-  throw new DarkbloomError('link_refused', said?.message ?? `${baseUrl} answered ${response.status} and no error in words.`, {
-    status: response.status,
-  });
+  const unlike = `${baseUrl} answered ${response.status}, but not like a coordinator. Check the address.`;
+  throw new DarkbloomError('link_refused', said?.message ?? unlike, { status: response.status });
 }
 
 function tryJson(text: string): unknown {

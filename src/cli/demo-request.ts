@@ -44,7 +44,14 @@ const UsageList = z.object({
 
 /** Sends one streamed chat request the way any client would, and reads back how it was recorded.
  *  @throws DarkbloomError `provider_error` when the answer did not come. */
-export async function sendDemoRequest({ baseUrl, apiKey, model, prompt, signal, onText }: DemoRequest): Promise<DemoResult> {
+export async function sendDemoRequest({
+  baseUrl,
+  apiKey,
+  model,
+  prompt,
+  signal,
+  onText,
+}: DemoRequest): Promise<DemoResult> {
   const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
   const sent = performance.now();
   const response = await fetch(`${baseUrl}/chat/completions`, {

@@ -9,7 +9,8 @@ export function reportFailure(error: unknown): number {
   const failure = toFailure(error);
   process.stderr.write(`${errorStyle.red('error')} ${failure.message}\n`);
   if (failure.code === 'internal') {
-    const cause = failure.cause instanceof Error ? (failure.cause.stack ?? failure.cause.message) : String(failure.cause);
+    const cause =
+      failure.cause instanceof Error ? (failure.cause.stack ?? failure.cause.message) : String(failure.cause);
     process.stderr.write(`${errorStyle.dim(cause)}\n`);
   }
   return failure.exitCode;

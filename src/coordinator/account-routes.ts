@@ -63,7 +63,10 @@ function noSuchKey(): DarkbloomError {
 function loggedIn(context: HttpContext, accounts: Accounts): Account {
   const caller = authenticate(context, accounts);
   if (caller.via === 'login') return caller.account;
-  throw new DarkbloomError('forbidden', 'This needs a login token; an API key may not manage accounts, keys or machines.');
+  throw new DarkbloomError(
+    'forbidden',
+    'This needs a login token; an API key may not manage accounts, keys or machines.',
+  );
 }
 
 function addMoneyRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {
@@ -141,7 +144,10 @@ const Credit = z.strictObject({ account: z.string(), amount_usd: z.number().posi
 function addAdminRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {
   app.get('/v1/admin/accounts', (context) => {
     ownerOnly(context, accounts);
-    const view = (account: Account) => ({ ...accountView(account), balance_usd: formatUsd(ledger.balance(account.id).balance) });
+    const view = (account: Account) => ({
+      ...accountView(account),
+      balance_usd: formatUsd(ledger.balance(account.id).balance),
+    });
     return context.json({ accounts: accounts.list().map(view) });
   });
   app.post('/v1/admin/accounts', async (context) => {
@@ -185,7 +191,8 @@ function ownerOnly(context: HttpContext, accounts: Accounts): void {
 
 function accountNamed(name: string, accounts: Accounts): Account {
   const account = accounts.find(name);
-  if (account === undefined) throw new DarkbloomError('not_found', `There is no account '${name}'.`, { param: 'account' });
+  if (account === undefined)
+    throw new DarkbloomError('not_found', `There is no account '${name}'.`, { param: 'account' });
   return account;
 }
 

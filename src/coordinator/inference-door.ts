@@ -58,7 +58,8 @@ export async function infer(context: HttpContext, dialect: Dialect, deps: DoorDe
   }
 
   let served: { candidate: Candidate; at: number } | undefined;
-  const candidates = () => eligible(deps.fleet.machines, { account: caller.account, mode, builds, now: deps.clock.now() });
+  const candidates = () =>
+    eligible(deps.fleet.machines, { account: caller.account, mode, builds, now: deps.clock.now() });
   const events = relay(
     {
       model,
@@ -120,19 +121,29 @@ function checkedModel(body: JsonObject, caller: Caller): string {
 
 export function routeOf(context: HttpContext, caller: Caller, deps: Pick<DoorDeps, 'selfRouteDefault'>): RouteMode {
   const fallback = caller.account.isOwner ? deps.selfRouteDefault : 'none';
-  return routeModeOf(context.req.header('x-darkbloom-route'), caller.via === 'key' && caller.key.selfRouteOnly, fallback);
+  return routeModeOf(
+    context.req.header('x-darkbloom-route'),
+    caller.via === 'key' && caller.key.selfRouteOnly,
+    fallback,
+  );
 }
 
 /** The builds that a name stands for. On the caller's own machines a build may be outside the catalogue.
  *  @throws DarkbloomError `model_not_found`, `model_unavailable` for an alias without a usable build. */
-function resolve(model: string, mode: RouteMode, { registry }: DoorDeps): Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>[] {
+function resolve(
+  model: string,
+  mode: RouteMode,
+  { registry }: DoorDeps,
+): Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>[] {
   const resolved = registry.resolve(model);
   if (resolved !== undefined && resolved.builds.length > 0) return resolved.builds;
   if (resolved !== undefined) {
     throw new DarkbloomError('model_unavailable', `The model '${model}' has no usable build now.`, { param: 'model' });
   }
   if (mode === 'self') return [{ id: model, weightHash: undefined, maxOutputLength: 0 }];
-  throw new DarkbloomError('model_not_found', `There is no model '${model}'. GET /v1/models lists all.`, { param: 'model' });
+  throw new DarkbloomError('model_not_found', `There is no model '${model}'. GET /v1/models lists all.`, {
+    param: 'model',
+  });
 }
 
 /** The chat body that will be sealed; checked as the provider will check it, before any money moves. */
@@ -160,9 +171,13 @@ function refusal(model: string, mode: RouteMode, { account }: Caller, { accounts
     });
   }
   return accounts.hasMachine(account.id)
-    ? new DarkbloomError('machine_offline', 'Your machine is not connected. Start it with `darkbloom-provider start`.', {
-        retryAfterS: 30,
-      })
+    ? new DarkbloomError(
+        'machine_offline',
+        'Your machine is not connected. Start it with `darkbloom-provider start`.',
+        {
+          retryAfterS: 30,
+        },
+      )
     : new DarkbloomError(
         'no_linked_machine',
         'No machine is linked to this account. Link one with `darkbloom-provider link URL`.',

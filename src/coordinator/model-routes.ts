@@ -26,7 +26,9 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     const caller = authenticate(context, deps.accounts);
     const own = deps.fleet.machines.filter(({ accountId }) => accountId === caller.account.id);
     const header = context.req.header('x-darkbloom-route');
-    const onlyOwn = routeOf(context, caller, deps) === 'self' && (header !== undefined || caller.via === 'key' && caller.key.selfRouteOnly);
+    const onlyOwn =
+      routeOf(context, caller, deps) === 'self' &&
+      (header !== undefined || (caller.via === 'key' && caller.key.selfRouteOnly));
     const allowed = caller.via === 'key' ? caller.key.allowedModels : [];
     const all = onlyOwn ? ownEntries(own, deps) : [...publicEntries(deps), ...offCatalog(own, deps)];
     const data = all.filter(({ id }) => allowed.length === 0 || allowed.includes(id));
@@ -78,7 +80,8 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     const found =
       [...publicEntries(deps), ...offCatalog(own, deps)].find((entry) => entry.id === id) ??
       (hidden === undefined ? undefined : entryOf(id, hidden, deps));
-    if (found === undefined) throw new DarkbloomError('model_not_found', `There is no model '${id}'.`, { param: 'model' });
+    if (found === undefined)
+      throw new DarkbloomError('model_not_found', `There is no model '${id}'.`, { param: 'model' });
     return context.json(found);
   });
 }

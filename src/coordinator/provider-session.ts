@@ -217,14 +217,18 @@ export class ProviderSession {
     const { encrypted_data, data } = message;
     const fromThem = encrypted_data?.ephemeral_public_key === this.register.public_key;
     try {
-      if (encrypted_data === undefined || !fromThem || (data ?? '') !== '') throw new Error('a chunk in clear or of another key');
+      if (encrypted_data === undefined || !fromThem || (data ?? '') !== '')
+        throw new Error('a chunk in clear or of another key');
       const content = readChunk(attempt.channel.open(encrypted_data.ciphertext));
       if (content !== undefined) this.#deliver(message.request_id, { type: 'chunk', content });
     } catch {
       this.#untrusted = 'an answer was not sealed as promised';
       this.#options.log.error({ provider: this.id }, this.#untrusted);
       this.#options.send({ type: 'trust_status', trust_level: 'none', status: 'untrusted', reason: this.#untrusted });
-      this.#close(message.request_id, new DarkbloomError('provider_error', 'The machine broke the encryption of its answer.'));
+      this.#close(
+        message.request_id,
+        new DarkbloomError('provider_error', 'The machine broke the encryption of its answer.'),
+      );
     }
   }
 
@@ -242,7 +246,10 @@ export class ProviderSession {
     this.cancel(requestId);
     this.#close(
       requestId,
-      new DarkbloomError('timeout', `The client read too slowly: ${CHUNK_BUFFER} pieces of the answer were waiting for it.`),
+      new DarkbloomError(
+        'timeout',
+        `The client read too slowly: ${CHUNK_BUFFER} pieces of the answer were waiting for it.`,
+      ),
     );
   }
 

@@ -64,6 +64,8 @@ export class ProviderSocket {
       } else if (decoded.message.type === 'register') {
         session = this.#welcome(decoded.message, socket);
         timers = this.#watch(session, socket);
+      } else {
+        log.warn({ reason: `${decoded.message.type} before register` }, 'frame ignored');
       }
     });
     socket.on('close', () => {
@@ -88,9 +90,18 @@ export class ProviderSocket {
     });
     const { hardware, backend, version, models } = register;
     log.info(
-      { provider: session.id, account: account?.name, chip: hardware.chip_name, backend, version, models: models.length },
+      {
+        provider: session.id,
+        account: account?.name,
+        chip: hardware.chip_name,
+        backend,
+        version,
+        models: models.length,
+      },
       'provider registered',
     );
+    if (!session.machine.encrypted)
+      log.warn({ provider: session.id }, 'this provider cannot be sealed to and gets no request');
     fleet.add(session);
     session.challenge();
     return session;

@@ -160,7 +160,10 @@ async function* tryOn(
             return undefined;
           }
           lossReason = 'provider_timeout';
-          throw new DarkbloomError('timeout', `The machine ${phase === 'sent' ? 'did not accept the request' : 'fell silent'}.`);
+          throw new DarkbloomError(
+            'timeout',
+            `The machine ${phase === 'sent' ? 'did not accept the request' : 'fell silent'}.`,
+          );
         default:
           event satisfies never;
       }

@@ -101,7 +101,11 @@ export class ModelSlot {
 
   /** Answers one request: waits for a row, then for the model, then writes.
    *  `makeReady` brings the model into memory; the pool decides how room is made. */
-  async *generate(request: ChatRequest, signal: AbortSignal, makeReady: () => Promise<RunnerProcess>): AsyncGenerator<ChatEvent> {
+  async *generate(
+    request: ChatRequest,
+    signal: AbortSignal,
+    makeReady: () => Promise<RunnerProcess>,
+  ): AsyncGenerator<ChatEvent> {
     this.#admission.check(this.model.alias);
     const entering = this.#admission.enter(request.owner, signal);
     yield { type: 'accepted' };

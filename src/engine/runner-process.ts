@@ -63,7 +63,9 @@ export class RunnerProcess {
     if (this.#child.stderr !== null) {
       createInterface({ input: this.#child.stderr }).on('line', (line) => log.debug({ line }, 'runner says'));
     }
-    this.exited = once(this.#child, 'exit').then(([code, signal]) => this.#onExit(code as number | null, signal as string | null));
+    this.exited = once(this.#child, 'exit').then(([code, signal]) =>
+      this.#onExit(code as number | null, signal as string | null),
+    );
     this.#ready = new Promise((resolve, reject) => {
       this.#child.on('message', (raw) => {
         const message = RunnerMessage.parse(raw);
@@ -71,7 +73,9 @@ export class RunnerProcess {
         else if (message.type === 'load_failed') reject(new DarkbloomError('model_corrupt', message.message));
         else this.#deliver(message);
       });
-      void this.exited.then(() => reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')));
+      void this.exited.then(() =>
+        reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')),
+      );
     });
     this.#post(order);
   }
@@ -99,7 +103,11 @@ export class RunnerProcess {
   }
 
   /** One answer. Reading slower than the model writes makes the model wait. */
-  async *generate(request: ChatRequest, signal: AbortSignal, onTiming: (timing: Timing) => void): AsyncGenerator<ChatEvent> {
+  async *generate(
+    request: ChatRequest,
+    signal: AbortSignal,
+    onTiming: (timing: Timing) => void,
+  ): AsyncGenerator<ChatEvent> {
     if (this.#gone) throw died();
     const id = this.#nextId++;
     const answer: Answer = new Mailbox(READ_AHEAD + 4);
@@ -140,9 +148,10 @@ export class RunnerProcess {
   }
 
   #post(message: EngineMessage): void {
-    if (!this.#gone && this.#child.connected) this.#child.send(message, (error) => {
-      if (error !== null) this.#log.debug('a message to a runner that was ending was dropped');
-    });
+    if (!this.#gone && this.#child.connected)
+      this.#child.send(message, (error) => {
+        if (error !== null) this.#log.debug('a message to a runner that was ending was dropped');
+      });
   }
 
   #deliver(message: RequestMessage): void {
@@ -169,7 +178,10 @@ export class RunnerProcess {
 }
 
 function died(): DarkbloomError {
-  return new DarkbloomError('runner_died', 'The process that ran the model ended. Send the request again: it is started anew.');
+  return new DarkbloomError(
+    'runner_died',
+    'The process that ran the model ended. Send the request again: it is started anew.',
+  );
 }
 
 /** @throws DarkbloomError for `failed`, except for a cancellation. */
@@ -188,7 +200,9 @@ function toEvent(message: RequestMessage, onTiming: (timing: Timing) => void): C
       const { code, promptTokens, completionTokens } = message;
       if (code === 'cancelled') return { type: 'cancelled', usage: { promptTokens, completionTokens } };
       if (code === 'internal') {
-        throw new DarkbloomError('internal', 'The model failed on this request.', { cause: new Error(message.message) });
+        throw new DarkbloomError('internal', 'The model failed on this request.', {
+          cause: new Error(message.message),
+        });
       }
       throw new DarkbloomError(code, message.message, { param: 'messages' });
     }

@@ -23,13 +23,16 @@ const NO_RETRY_CODES = new Set(['machine_offline', 'model_not_loaded', 'paused']
 export function createApp(log: Log): HttpApp {
   const app: HttpApp = new Hono({ getPath: (request) => normalPath(new URL(request.url).pathname) });
   app.use(async (context, next) => {
-    const requestId = context.req.header('x-request-id')?.slice(0, MAX_REQUEST_ID_CHARACTERS) ?? randomBytes(6).toString('hex');
+    const requestId =
+      context.req.header('x-request-id')?.slice(0, MAX_REQUEST_ID_CHARACTERS) ?? randomBytes(6).toString('hex');
     context.set('requestId', requestId);
     context.header('X-Request-ID', requestId);
     if (isMessagesPath(context)) context.header('request-id', requestId);
     await next();
   });
-  app.notFound((context) => failed(context, new DarkbloomError('no_route', `There is no ${context.req.method} ${pathOf(context)} here.`)));
+  app.notFound((context) =>
+    failed(context, new DarkbloomError('no_route', `There is no ${context.req.method} ${pathOf(context)} here.`)),
+  );
   app.onError((error, context) => {
     const failure = toFailure(error);
     if (failure.code === 'internal') log.error({ err: error, path: pathOf(context) }, 'request failed');

@@ -33,7 +33,7 @@ async function readText(context: HttpContext, maxBytes: number): Promise<string>
   if (body === null) return '';
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of body) {
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength;
     if (size > maxBytes) throw tooLarge(size, maxBytes);
     chunks.push(chunk);

@@ -49,7 +49,10 @@ function authorize(context: HttpContext, token: string): void {
   const given = Buffer.from(credentialOf(context) ?? '');
   const wanted = Buffer.from(token);
   if (given.length === wanted.length && timingSafeEqual(given, wanted)) return;
-  throw new DarkbloomError('unauthorized', 'The local token is missing or wrong. `darkbloom-provider local` prints it.');
+  throw new DarkbloomError(
+    'unauthorized',
+    'The local token is missing or wrong. `darkbloom-provider local` prints it.',
+  );
 }
 
 async function infer(context: HttpContext, dialect: Dialect, options: DirectOptions): Promise<Response> {

@@ -31,7 +31,8 @@ export async function respond(context: HttpContext, { events, reply, streaming, 
       reply.frames(last);
     }
     await events.next();
-    if (last.type === 'cancelled') throw new DarkbloomError('cancelled', 'The client left before the answer was complete.');
+    if (last.type === 'cancelled')
+      throw new DarkbloomError('cancelled', 'The client left before the answer was complete.');
     return context.json(reply.body());
   }
   context.header('Content-Type', 'text/event-stream');

@@ -40,9 +40,15 @@ function bindError(cause: Error, host: string, port: number): DarkbloomError {
         { cause },
       );
     case 'EACCES':
-      return new DarkbloomError('config_invalid', `Port ${port} needs more rights. Choose a port above 1023 with --port N.`, { cause });
+      return new DarkbloomError(
+        'config_invalid',
+        `Port ${port} needs more rights. Choose a port above 1023 with --port N.`,
+        { cause },
+      );
     default:
-      return new DarkbloomError('config_invalid', `The address ${host}:${port} cannot be used: ${cause.message}.`, { cause });
+      return new DarkbloomError('config_invalid', `The address ${host}:${port} cannot be used: ${cause.message}.`, {
+        cause,
+      });
   }
 }
 

@@ -39,7 +39,7 @@ const COPIED = ['max_tokens', 'temperature', 'top_p', 'top_k', 'stream', 'darkbl
 
 function lowerMessages(body: JsonObject): JsonObject {
   const { model, messages, system, stop_sequences: stop } = parseBody(MessagesBody, body);
-  const systemText = system == null ? '' : textOf(system, '\n');
+  const systemText = textOf(system ?? '', '\n');
   return {
     model,
     messages: [
@@ -47,7 +47,7 @@ function lowerMessages(body: JsonObject): JsonObject {
       ...messages.map(({ role, content }) => ({ role, content: textOf(content, '') })),
     ],
     ...Object.fromEntries(COPIED.filter((key) => body[key] !== undefined).map((key) => [key, body[key]])),
-    ...(stop == null ? {} : { stop }),
+    ...(stop ? { stop } : {}),
   };
 }
 

@@ -78,13 +78,13 @@ export function parseChat(body: unknown): ChatRequest {
   if (other !== undefined) throw new DarkbloomError('unsupported', 'This provider answers chat requests only.');
 
   const chat = parseBody(ChatBody, body);
-  const maxTokens = chat.max_tokens ?? chat.max_completion_tokens;
+  const maxTokens = chat.max_tokens ?? chat.max_completion_tokens ?? undefined;
   const greedy = chat.top_p === 0; // 0 keeps no token at all; clients that send it want the likeliest
   return {
     model: chat.model,
     messages: chat.messages.map(toMessage),
     stop: typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? []),
-    ...(maxTokens == null ? {} : { maxTokens }),
+    ...(maxTokens === undefined ? {} : { maxTokens }),
     sampling: {
       temperature: greedy ? 0 : (chat.temperature ?? DEFAULTS.temperature),
       topP: greedy ? 1 : (chat.top_p ?? DEFAULTS.topP),
@@ -93,7 +93,7 @@ export function parseChat(body: unknown): ChatRequest {
       presencePenalty: chat.presence_penalty ?? 0,
       frequencyPenalty: chat.frequency_penalty ?? 0,
       repetitionPenalty: chat.repetition_penalty ?? 1,
-      ...(chat.seed == null ? {} : { seed: chat.seed }),
+      ...(typeof chat.seed === 'number' ? { seed: chat.seed } : {}),
     },
     owner: chat.darkbloom?.owner ?? false,
   };

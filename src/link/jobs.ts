@@ -133,7 +133,8 @@ export class Jobs {
       throw new DarkbloomError('sealed_unreadable', 'coordinator text request missing encrypted body');
     }
     const sender = parsePublicKey(encrypted_body.ephemeral_public_key);
-    if (sender === undefined) throw new DarkbloomError('sealed_unreadable', 'missing or malformed ephemeral_public_key');
+    if (sender === undefined)
+      throw new DarkbloomError('sealed_unreadable', 'missing or malformed ephemeral_public_key');
     const channel = new Channel(this.#options.identity.box, sender);
     const text = channel.open(encrypted_body.ciphertext);
     try {

@@ -16,11 +16,7 @@ export type LinkState =
 
 /** `random` is 0 to 1, for the jitter of the wait that may follow. */
 export type LinkEvent =
-  | { type: 'timer' }
-  | { type: 'open' }
-  | { type: 'sent' }
-  | { type: 'lost'; random: number }
-  | { type: 'stop' };
+  { type: 'timer' } | { type: 'open' } | { type: 'sent' } | { type: 'lost'; random: number } | { type: 'stop' };
 
 /** The only place where the link changes. An event that does not fit the state changes nothing. */
 export function nextLinkState(state: LinkState, event: LinkEvent): LinkState {

@@ -106,7 +106,9 @@ export class Link {
     let why = '';
     socket.on('error', (error) => (why = error.message));
     socket.on('open', () => void this.#hello(socket, connection));
-    socket.on('message', (data, isBinary) => this.#receive(isBinary ? '' : (data as Buffer).toString('utf8'), connection));
+    socket.on('message', (data, isBinary) =>
+      this.#receive(isBinary ? '' : (data as Buffer).toString('utf8'), connection),
+    );
     socket.on('close', (code, reason) => this.#lost(code, reason.toString('utf8') || why));
   }
 

@@ -9,7 +9,11 @@ interface OrdersOptions {
 }
 
 /** Answers `load_model`: started, then succeeded or failed. */
-export async function obeyLoad(modelId: string, connection: Connection, { load, refuse }: OrdersOptions): Promise<void> {
+export async function obeyLoad(
+  modelId: string,
+  connection: Connection,
+  { load, refuse }: OrdersOptions,
+): Promise<void> {
   const status = { type: 'load_model_status', model_id: modelId } as const;
   try {
     refuse();
@@ -18,7 +22,8 @@ export async function obeyLoad(modelId: string, connection: Connection, { load, 
     await connection.send({ ...status, status: 'succeeded' });
   } catch (error) {
     const { code, message } = toFailure(error);
-    const told = code === 'draining' ? 'provider draining for update' : code === 'model_not_found' ? 'no such model' : message;
+    const told =
+      code === 'draining' ? 'provider draining for update' : code === 'model_not_found' ? 'no such model' : message;
     await connection.send({ ...status, status: 'failed', error: told });
   }
 }

@@ -59,7 +59,10 @@ async function packagedModel(model: CatalogModel, build: CatalogBuild): Promise<
 
 async function ownModel(name: string, path: string, catalog: readonly CatalogModel[]): Promise<InstalledModel> {
   if (catalog.some(({ alias }) => alias === name)) {
-    throw new DarkbloomError('config_invalid', `models.files.${name}: the catalogue has a model of that name. Choose another.`);
+    throw new DarkbloomError(
+      'config_invalid',
+      `models.files.${name}: the catalogue has a model of that name. Choose another.`,
+    );
   }
   const facts = await readGguf(path);
   return {

@@ -30,6 +30,8 @@ function decode<M>(schema: z.ZodType<M>, frame: string): Decoded<M> {
   const unknownType = issue?.code === 'invalid_union';
   return {
     ok: false,
-    reason: unknownType ? `unknown type ${typed.data.type}` : `${typed.data.type}.${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`,
+    reason: unknownType
+      ? `unknown type ${typed.data.type}`
+      : `${typed.data.type}.${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`,
   };
 }

@@ -12,7 +12,7 @@ export const InferenceRequest = z
   .describe('A request. A plain `body` beside it is a leftover and is ignored.');
 export type InferenceRequest = z.infer<typeof InferenceRequest>;
 
-export const Cancel = z
+const Cancel = z
   .object({ type: z.literal('cancel'), request_id: z.string().min(1).describe('the request to stop') })
   .describe('Stop at once. Unknown ids are ignored.');
 
@@ -25,10 +25,10 @@ export const AttestationChallenge = z
   .describe('At once after `register`, then every 5 minutes; 30 s to answer.');
 export type AttestationChallenge = z.infer<typeof AttestationChallenge>;
 
-export const RuntimeStatus = z
+const RuntimeStatus = z
   .object({
     type: z.literal('runtime_status'),
-    verified: z.boolean().describe('false: no request of others comes here'),
+    verified: z.boolean().describe('false: this coordinator sends no request here'),
     mismatches: z
       .array(
         z.object({
@@ -41,9 +41,8 @@ export const RuntimeStatus = z
       .describe('absent: none'),
   })
   .describe("The coordinator's view of the runtime. Shown, changes nothing.");
-export type RuntimeStatus = z.infer<typeof RuntimeStatus>;
 
-export const TrustStatus = z
+const TrustStatus = z
   .object({
     type: z.literal('trust_status'),
     trust_level: z.string().describe('`none`, `self_signed` or `hardware`'),
@@ -51,13 +50,12 @@ export const TrustStatus = z
     reason: z.string().optional().describe('why, for people'),
   })
   .describe("The coordinator's trust in this machine. Shown, changes nothing.");
-export type TrustStatus = z.infer<typeof TrustStatus>;
 
-export const LoadModel = z
+const LoadModel = z
   .object({ type: z.literal('load_model'), model_id: z.string().describe('build id') })
   .describe('Load a model before its first request.');
 
-export const PrefetchModel = z
+const PrefetchModel = z
   .object({
     type: z.literal('prefetch_model'),
     model_id: z.string().describe('build id'),
@@ -65,7 +63,7 @@ export const PrefetchModel = z
   })
   .describe('Download a model.');
 
-export const DesiredModels = z
+const DesiredModels = z
   .object({
     type: z.literal('desired_models'),
     models: z

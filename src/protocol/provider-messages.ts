@@ -48,12 +48,17 @@ export const PrivacyCapabilities = z.object({
     .describe('decryption and inference happen in one process; false here: each model runs in a child process'),
   text_proxy_disabled: z.boolean().describe('no HTTP hop lies between decryption and the engine'),
   python_runtime_locked: z.boolean().describe('no Python that can be changed takes part; true here: there is none'),
-  dangerous_modules_blocked: z.boolean().describe('no Python that can load any module takes part; true here: there is none'),
+  dangerous_modules_blocked: z
+    .boolean()
+    .describe('no Python that can load any module takes part; true here: there is none'),
   sip_enabled: z.boolean().describe('System Integrity Protection is on'),
   anti_debug_enabled: z.boolean().describe('the process refuses a debugger; false here'),
   core_dumps_disabled: z.boolean().describe('the limit for core files is 0'),
   env_scrubbed: z.boolean().describe('no variable loads foreign code or makes the process write out its memory'),
-  hypervisor_active: z.boolean().optional().describe('the system says that it runs in a virtual machine; absent: not known'),
+  hypervisor_active: z
+    .boolean()
+    .optional()
+    .describe('the system says that it runs in a virtual machine; absent: not known'),
 });
 export type PrivacyCapabilities = z.infer<typeof PrivacyCapabilities>;
 
@@ -136,20 +141,22 @@ export const Heartbeat = z
   .describe('Every 5 s, the first one 5 s after `register`.');
 export type Heartbeat = z.infer<typeof Heartbeat>;
 
-export const ModelsUpdate = z
+const ModelsUpdate = z
   .object({ type: z.literal('models_update'), models: z.array(ModelInfo).describe('the new builds') })
   .describe('Builds that became available after registering; merged by id.');
 
-export const LoadModelStatus = z
+const LoadModelStatus = z
   .object({
     type: z.literal('load_model_status'),
     model_id: z.string().describe('build id'),
-    status: z.enum(['started', 'succeeded', 'failed']).describe('`started`, then one of the others; or `failed` at once'),
+    status: z
+      .enum(['started', 'succeeded', 'failed'])
+      .describe('`started`, then one of the others; or `failed` at once'),
     error: z.string().optional().describe('why it failed'),
   })
   .describe('Answer to `load_model`.');
 
-export const PrefetchModelStatus = z
+const PrefetchModelStatus = z
   .object({
     type: z.literal('prefetch_model_status'),
     model_id: z.string().describe('build id'),
@@ -162,7 +169,7 @@ export const PrefetchModelStatus = z
   })
   .describe('Answer to `prefetch_model`.');
 
-export const InferenceAccepted = z
+const InferenceAccepted = z
   .object({ type: z.literal('inference_accepted'), request_id: RequestId })
   .describe('The request was opened, parsed and admitted; sent before any model load.');
 
@@ -185,17 +192,16 @@ export const WireUsage = z.object({
 });
 export type WireUsage = z.infer<typeof WireUsage>;
 
-export const InferenceComplete = z
+const InferenceComplete = z
   .object({
     type: z.literal('inference_complete'),
     request_id: RequestId,
     usage: WireUsage.describe('true counts, also of an answer that was cut short'),
     response_hash: z.string().optional().describe('never sent by this provider'),
     se_signature: z.string().optional().describe('never sent by this provider'),
-    stop_sequence: z.string().optional().describe('the stop string that ended the answer (later protocol)'),
+    stop_sequence: z.string().optional().describe('the stop string that ended the answer; absent: none'),
   })
   .describe('The good last frame of a request.');
-export type InferenceComplete = z.infer<typeof InferenceComplete>;
 
 export const InferenceError = z
   .object({
@@ -203,7 +209,10 @@ export const InferenceError = z
     request_id: RequestId,
     error: z.string().describe('never contains prompt or answer text'),
     status_code: z.number().int().describe('HTTP status that says the same'),
-    error_reason: z.string().optional().describe('one word for programs: `model_load`, `queue_full`, `draining`'),
+    error_reason: z
+      .string()
+      .optional()
+      .describe('for programs: `model_load`, `queue_full`, `draining`, `cancelled`, `request_exceeds_context`'),
   })
   .describe('The bad last frame of a request.');
 export type InferenceError = z.infer<typeof InferenceError>;
@@ -212,7 +221,11 @@ export const AttestationResponse = z
   .object({
     type: z.literal('attestation_response'),
     nonce: z.string().describe('that of the challenge'),
-    signature: z.string().describe('ECDSA P-256 over nonce and timestamp, by a software key of this process: it proves nothing about hardware'),
+    signature: z
+      .string()
+      .describe(
+        'ECDSA P-256 over nonce and timestamp, by a software key of this process: it proves nothing about hardware',
+      ),
     public_key: z.string().describe('the registered key'),
     rdma_disabled: z.boolean().optional().describe('no RDMA over Thunderbolt'),
     sip_enabled: z.boolean().optional().describe('System Integrity Protection is on'),

@@ -131,14 +131,15 @@ function evaluateOptions({ options, seed, answered }: Sampling): SequenceEvaluat
   };
 }
 
-const CONTROL_TYPE = 3; // GGUF `tokenizer.ggml.token_type`
+/** GGUF `tokenizer.ggml.token_type`. */
+const CONTROL_TYPE = 3;
 
 /** Text of each control token of the vocabulary → its id. */
 function controlTokensOf(model: LlamaModel): Map<string, Token> {
   const { token_type: types = [], tokens: texts = [] } = model.fileInfo.metadata.tokenizer.ggml;
   const control = new Map<string, Token>();
   types.forEach((type, id) => {
-    if (type === CONTROL_TYPE && texts[id] !== undefined) control.set(texts[id], id as Token);
+    if (Number(type) === CONTROL_TYPE && texts[id] !== undefined) control.set(texts[id], id as Token);
   });
   return control;
 }

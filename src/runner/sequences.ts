@@ -116,7 +116,8 @@ export class Sequences {
     while (this.#active.size > 0) {
       const sequences = [...this.#active.values()].sort((a, b) => a.row.id - b.row.id);
       const cancelled = sequences.filter((sequence) => sequence.cancelled);
-      for (const sequence of cancelled) await this.#fail(sequence, new DarkbloomError('cancelled', 'request cancelled'));
+      for (const sequence of cancelled)
+        await this.#fail(sequence, new DarkbloomError('cancelled', 'request cancelled'));
       if (cancelled.length > 0) continue;
 
       const writing = sequences.filter(({ tokens, unread }) => tokens !== undefined && unread < READ_AHEAD);
@@ -227,6 +228,7 @@ type Ending = (() => Promise<void>) | undefined;
 
 function failureOf(error: unknown): Pick<Extract<RunnerMessage, { type: 'failed' }>, 'code' | 'message'> {
   const { code, message } = toFailure(error);
-  if (code === 'context_length_exceeded' || code === 'cancelled' || code === 'invalid_request') return { code, message };
+  if (code === 'context_length_exceeded' || code === 'cancelled' || code === 'invalid_request')
+    return { code, message };
   return { code: 'internal', message: error instanceof Error ? error.message : 'unknown' };
 }

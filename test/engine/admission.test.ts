@@ -122,12 +122,12 @@ describe('who gives up', () => {
 
 test('a full line refuses the next one and says when to come again', async () => {
   const crowd = new Crowd(2);
-  const abort = new AbortController();
   await Promise.all([crowd.comes('a'), crowd.comes('b')]);
   const waiting: Promise<void>[] = [];
-  for (let each = 0; each < 64; each++) {
+  const patience = Array.from({ length: 64 }, () => new AbortController());
+  for (const { signal } of patience) {
     crowd.admission.check('tiny');
-    waiting.push(crowd.comes(`waiting ${each}`, false, abort.signal));
+    waiting.push(crowd.comes('waiting', false, signal));
   }
   const check = () => crowd.admission.check('tiny');
   expect(check).toThrow(DarkbloomError);
@@ -138,7 +138,7 @@ test('a full line refuses the next one and says when to come again', async () =>
       message: 'queue full: all 2 slots of tiny are busy and 64 requests wait.',
     }) as Error,
   );
-  abort.abort();
+  for (const each of patience) each.abort();
   await Promise.all(waiting);
   expect(check).not.toThrow();
 });

@@ -94,7 +94,12 @@ async function streamed(messages: Messages) {
 async function ask(body: Record<string, unknown>) {
   const answer = await running.call('POST', '/v1/chat/completions', {
     token: running.ownerKey,
-    body: { model: 'darkbloom-tiny-chat', messages: [{ role: 'user', content: 'Count to 10' }], temperature: 0, ...body },
+    body: {
+      model: 'darkbloom-tiny-chat',
+      messages: [{ role: 'user', content: 'Count to 10' }],
+      temperature: 0,
+      ...body,
+    },
   });
   return z
     .object({

@@ -80,8 +80,8 @@ test('what was written for a client that left is recorded as used', async () => 
   let pieces = 0;
   for await (const _chunk of stream) if (++pieces === 12) abort.abort();
   const jobId = response.headers.get('x-inference-job-id') ?? '';
-  const row = await expect.poll(() => running.readLedger((ledger) => ledger.usageOf(jobId)), { timeout: 20_000 });
-  await row.toMatchObject({ alias: 'loop', cost: 0n, freeSelfRoute: true });
+  const row = () => running.readLedger((ledger) => ledger.usageOf(jobId));
+  await expect.poll(row, { timeout: 20_000 }).toMatchObject({ alias: 'loop', cost: 0n, freeSelfRoute: true });
   const tokens = running.readLedger((ledger) => ledger.usageOf(jobId))?.completionTokens ?? 0;
   expect(tokens).toBeGreaterThanOrEqual(11);
 });

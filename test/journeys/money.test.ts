@@ -71,7 +71,10 @@ test('a request of many tokens costs the sum of the two floored terms', async ()
 
 test('streamed paid requests are settled before the stream ends', async () => {
   const guest = await open.addAccount({ usd: 1, acceptUnattested: true });
-  await open.call('POST', '/v1/messages', { token: guest.key, body: chat(MODEL, 'Hello!', { max_tokens: 50, stream: true }) });
+  await open.call('POST', '/v1/messages', {
+    token: guest.key,
+    body: chat(MODEL, 'Hello!', { max_tokens: 50, stream: true }),
+  });
   const usage = await open.call('GET', '/v1/payments/usage', { token: guest.key });
   expect(usage.json).toMatchObject({ usage: [{ model: MODEL, cost_micro_usd: 100, route: 'none' }] });
 });

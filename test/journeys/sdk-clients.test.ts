@@ -20,7 +20,12 @@ afterAll(() => running[Symbol.asyncDispose]());
 
 test('the OpenAI snippet runs: every chunk has a first choice, because no usage was asked for', async () => {
   const client = new OpenAI({ baseURL: running.baseUrl, apiKey: running.ownerKey });
-  const response = await client.chat.completions.create({ model: MODEL, messages: HELLO, stream: true, temperature: 0 });
+  const response = await client.chat.completions.create({
+    model: MODEL,
+    messages: HELLO,
+    stream: true,
+    temperature: 0,
+  });
   let text = '';
   for await (const chunk of response) {
     expect(chunk.choices).toHaveLength(1);
@@ -166,7 +171,12 @@ test('a request id is echoed, or made', async () => {
 
 test('the consumer list hides the build, the provider catalogue names it with its hash', async () => {
   const list = await running.call('GET', '/v1/models', { token: running.ownerKey });
-  expect(z.object({ data: z.array(z.object({ id: z.string() })) }).parse(list.json).data.map(({ id }) => id)).toEqual([MODEL]);
+  expect(
+    z
+      .object({ data: z.array(z.object({ id: z.string() })) })
+      .parse(list.json)
+      .data.map(({ id }) => id),
+  ).toEqual([MODEL]);
   const catalog = await running.call('GET', '/v1/models/catalog?include_aliases=1');
   expect(catalog.json).toMatchObject({
     models: [{ id: 'local/darkbloom-tiny-chat-f16', format: 'gguf', active: true, file_count: 1 }],

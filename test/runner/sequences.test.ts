@@ -36,7 +36,10 @@ class Outbox {
   }
 }
 
-async function open(options: { rows: number; contextTokens: number }): Promise<{ sequences: Sequences; outbox: Outbox }> {
+async function open(options: {
+  rows: number;
+  contextTokens: number;
+}): Promise<{ sequences: Sequences; outbox: Outbox }> {
   runtime = await openRuntime({ type: 'load', modelPath: loopModel(), threads: 1, ...options }, () => undefined);
   const outbox = new Outbox();
   return { sequences: new Sequences(runtime, outbox.send), outbox };
@@ -155,6 +158,11 @@ test('streams that start at different times end with the same text as alone', as
   };
   sequences.start(order(1, { maxTokens: 40 }));
   await outbox.until(() => [1, 2, 3].every((id) => outbox.ended(id) !== undefined));
-  const answers = [1, 2, 3].map((id) => outbox.of(id).map((message) => (message.type === 'text' ? message.text : '')).join(''));
+  const answers = [1, 2, 3].map((id) =>
+    outbox
+      .of(id)
+      .map((message) => (message.type === 'text' ? message.text : ''))
+      .join(''),
+  );
   expect(new Set(answers).size).toBe(1);
 });

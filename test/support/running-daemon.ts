@@ -6,8 +6,11 @@ import { Ledger } from '../../src/coordinator/ledger.js';
 import { Daemon } from '../../src/daemon.js';
 import { silentLog, type Log } from '../../src/log.js';
 import { systemClock } from '../../src/util/clock.js';
-import { readFileIfPresent } from '../../src/util/files.js';
+import { readFileIfPresent, writePrivateFile } from '../../src/util/files.js';
 import { TemporaryHome } from './temporary-home.js';
+
+/** Links a daemon to a coordinator of a test. */
+export const LINK_TOKEN = 'eigeninference-pt-of-a-test';
 
 /** A real daemon in this process, in local mode unless told otherwise, in a home of its own. */
 export class RunningDaemon implements AsyncDisposable {
@@ -21,6 +24,7 @@ export class RunningDaemon implements AsyncDisposable {
 
   static async start(settings: Values = {}, log: Log = silentLog()): Promise<RunningDaemon> {
     const home = new TemporaryHome();
+    if ('coordinator.url' in settings) writePrivateFile(home.home.linkToken, `${LINK_TOKEN}\n`);
     const resolved = loadSettings(home.home, {}, { 'http.port': 0, ...settings });
     return new RunningDaemon(await Daemon.start({ home: home.home, settings: resolved, env: environment, log }), home);
   }
@@ -58,7 +62,11 @@ export class RunningDaemon implements AsyncDisposable {
   }
 
   /** One JSON call. */
-  async call(method: string, path: string, options: { token?: string; body?: unknown; headers?: Record<string, string> } = {}) {
+  async call(
+    method: string,
+    path: string,
+    options: { token?: string; body?: unknown; headers?: Record<string, string> } = {},
+  ) {
     const response = await fetch(`${this.url}${path}`, {
       method,
       headers: {
@@ -75,7 +83,10 @@ export class RunningDaemon implements AsyncDisposable {
   }
 
   /** Another person's account with an API key and money. */
-  async addAccount(options: { usd: number; acceptUnattested: boolean }): Promise<{ id: string; key: string; loginToken: string }> {
+  async addAccount(options: {
+    usd: number;
+    acceptUnattested: boolean;
+  }): Promise<{ id: string; key: string; loginToken: string }> {
     const name = `guest-${randomUUID().slice(0, 8)}`;
     const token = this.ownerToken;
     const body = { name, accept_unattested: options.acceptUnattested };

@@ -121,7 +121,9 @@ async function listAccounts({ json }: { json?: true }): Promise<void> {
     return;
   }
   for (const { name, balance_usd: balance, accept_unattested: consent } of accounts) {
-    print(`${name.padEnd(20)} ${balance.padStart(14)} USD  ${consent ? "accepts other people's machines" : ''}`.trimEnd());
+    print(
+      `${name.padEnd(20)} ${balance.padStart(14)} USD  ${consent ? "accepts other people's machines" : ''}`.trimEnd(),
+    );
   }
 }
 
@@ -137,7 +139,11 @@ async function credit(name: string, usd: number): Promise<void> {
 }
 
 /** Calls the coordinator that runs in this home, with its owner's token from the 0600 file. */
-async function asOwner(route: { method: 'GET' | 'POST' | 'PATCH'; path: string; body?: JsonObject }): Promise<JsonObject> {
+async function asOwner(route: {
+  method: 'GET' | 'POST' | 'PATCH';
+  path: string;
+  body?: JsonObject;
+}): Promise<JsonObject> {
   const home = findHome(environment);
   return callCoordinator(runningCoordinator(home), { ...route, token: ownerToken(home) });
 }
@@ -155,6 +161,10 @@ function runningCoordinator(home: Home): string {
 
 function ownerToken(home: Home): string {
   const token = readFileIfPresent(home.ownerToken)?.trim();
-  if (token === undefined) throw new DarkbloomError('not_logged_in', `${home.ownerToken} is missing. Restart the coordinator: it is made anew.`);
+  if (token === undefined)
+    throw new DarkbloomError(
+      'not_logged_in',
+      `${home.ownerToken} is missing. Restart the coordinator: it is made anew.`,
+    );
   return token;
 }

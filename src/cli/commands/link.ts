@@ -41,10 +41,16 @@ async function link(address: string): Promise<void> {
   makePrivateFolder(home.folder);
   fileValues(readFileIfPresent(home.config) ?? '', home.config); // a broken settings file is told before the login
 
-  const code = parse(CodeAnswer, await callCoordinator(url, { method: 'POST', path: '/v1/device/code', body: {} }), url);
+  const code = parse(
+    CodeAnswer,
+    await callCoordinator(url, { method: 'POST', path: '/v1/device/code', body: {} }),
+    url,
+  );
   print(`Code: ${style.bold(code.user_code)}`);
   print(`Approve it on the coordinator's machine:  darkbloom-provider coordinator approve ${code.user_code}`);
-  print(`(a coordinator with a page: ${code.verification_uri}). Waiting; the code is good for ${code.expires_in / 60} minutes.`);
+  print(
+    `(a coordinator with a page: ${code.verification_uri}). Waiting; the code is good for ${code.expires_in / 60} minutes.`,
+  );
   const token = await waitForToken(url, code);
 
   writePrivateFile(home.linkToken, `${token}\n`);
@@ -57,7 +63,10 @@ async function link(address: string): Promise<void> {
 function coordinatorAddress(address: string): string {
   const url = URL.canParse(address) ? new URL(address) : null;
   if (url === null || !/^https?:$/u.test(url.protocol) || url.username !== '' || url.password !== '') {
-    throw new DarkbloomError('usage', `'${address}' is not an address like http://studio.local:8787 (http or https, no login in it).`);
+    throw new DarkbloomError(
+      'usage',
+      `'${address}' is not an address like http://studio.local:8787 (http or https, no login in it).`,
+    );
   }
   return `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/u, '')}`;
 }

@@ -24,7 +24,10 @@ async function local({ json }: { json?: true }): Promise<void> {
     return;
   }
   if (record === undefined) {
-    throw new DarkbloomError('machine_offline', 'No daemon runs in this home. Start it with `darkbloom-provider start`.');
+    throw new DarkbloomError(
+      'machine_offline',
+      'No daemon runs in this home. Start it with `darkbloom-provider start`.',
+    );
   }
   const { base_url: baseUrl, api_key: apiKey } = record;
   printFact('base URL', baseUrl);

@@ -46,14 +46,18 @@ async function start(flags: StartFlags): Promise<void> {
 
   const { base_url, mode } = daemon.record;
   print(`${style.bold('Darkbloom provider')} ${VERSION}`);
-  printFact('mode', mode === 'local' ? 'local: this machine is its own coordinator' : `linked to ${settings.coordinator.url ?? ''}`);
+  printFact(
+    'mode',
+    mode === 'local' ? 'local: this machine is its own coordinator' : `linked to ${settings.coordinator.url ?? ''}`,
+  );
   printFact('models', daemon.models.map(({ alias }) => alias).join(', '));
   printFact('address', base_url);
   printFact('home', home.folder);
   print(`Ready. \`darkbloom-provider local\` prints the key and examples. Ctrl-C stops after running requests.`);
 
   await stop.asked;
-  if (daemon.requestsRunning > 0) print(`Stopping after ${daemon.requestsRunning} running requests; Ctrl-C again stops now.`);
+  if (daemon.requestsRunning > 0)
+    print(`Stopping after ${daemon.requestsRunning} running requests; Ctrl-C again stops now.`);
   await daemon.drain(stop.force);
   await daemon.close();
   print('Stopped.');
