@@ -130,7 +130,7 @@ export const SETTING_KEYS: readonly string[] = Object.entries(Settings.shape).fl
 
 /** Flags win over environment, environment over file, file over defaults.
  *  @throws DarkbloomError `config_invalid`, naming the key, its source and, for the file, the line. */
-export function resolveSettings(sources: { file: Values; env: Values; flags: Values }, where: Whereabouts): Settings {
+function resolveSettings(sources: { file: Values; env: Values; flags: Values }, where: Whereabouts): Settings {
   const merged: Record<string, Record<string, unknown>> = {};
   for (const [key, value] of Object.entries({ ...sources.file, ...sources.env, ...sources.flags })) {
     const [table = '', name = ''] = splitKey(key);
@@ -236,7 +236,7 @@ function variableName(key: string): string {
 
 /** Settings given by environment variables. An unknown `DARKBLOOM_PROVIDER_` name is an error, not ignored.
  *  @throws DarkbloomError `config_invalid`. */
-export function environmentValues(env: Environment): Values {
+function environmentValues(env: Environment): Values {
   const byVariable = new Map(SETTING_KEYS.map((key) => [variableName(key), key]));
   const values: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(env)) {

@@ -21,7 +21,7 @@ import { Metrics } from './machine/metrics.js';
 import { readPosture } from './machine/posture.js';
 import { readCatalog, type CatalogModel } from './models/catalog.js';
 import { installedModels, type InstalledModel } from './models/store.js';
-import type { CoordinatorMessage } from './protocol/coordinator-messages.js';
+import type { AttestationChallenge, CoordinatorMessage } from './protocol/coordinator-messages.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
 import { systemClock } from './util/clock.js';
 import { keptSecret, makePrivateFolder, readFileIfPresent } from './util/files.js';
@@ -156,7 +156,7 @@ export class Daemon {
 
   /** Frames that are not about one request are answered here; none of them blocks the next. */
   #receive(message: CoordinatorMessage, connection: Connection, pool: ModelPool, jobs: Jobs): void {
-    const { env, log } = this.#options;
+    const { log } = this.#options;
     switch (message.type) {
       case 'inference_request':
         jobs.start(message, connection);
@@ -165,9 +165,7 @@ export class Daemon {
         jobs.cancel(message.request_id);
         return;
       case 'attestation_challenge':
-        void readPosture(systemCommands, process.platform, env).then((posture) =>
-          connection.send(answerChallenge(message, { identity: this.#identity, posture, models: this.#models })),
-        );
+        void this.#answerChallenge(message, connection);
         return;
       case 'load_model': {
         const load = (id: string) => pool.load(id);
@@ -190,6 +188,18 @@ export class Daemon {
         return; // the owner chooses the models of this machine
       default:
         message satisfies never;
+    }
+  }
+
+  /** With the posture of this moment, not of the start. */
+  async #answerChallenge(challenge: AttestationChallenge, connection: Connection): Promise<void> {
+    const { env, log } = this.#options;
+    try {
+      const posture = await readPosture(systemCommands, process.platform, env);
+      const facts = { identity: this.#identity, posture, models: this.#models };
+      await connection.send(answerChallenge(challenge, facts));
+    } catch (error) {
+      log.error({ err: error }, 'a challenge could not be answered');
     }
   }
 

@@ -10,6 +10,7 @@ import { Accounts, type Account } from './accounts.js';
 import type { KnownModel } from './catalog-models.js';
 import { DeviceLogin } from './device-login.js';
 import { Fleet } from './fleet.js';
+import { Gate } from './gate.js';
 import { infer, type DoorDeps } from './inference-door.js';
 import { Ledger } from './ledger.js';
 import { MIGRATIONS } from './migrations.js';
@@ -39,7 +40,7 @@ export class Coordinator {
   readonly #database: Database;
   readonly #http: HttpServer;
   readonly #providers: ProviderSocket;
-  readonly #draining = new AbortController();
+  readonly #gate: Gate;
 
   private constructor(parts: {
     accounts: Accounts;
@@ -49,6 +50,7 @@ export class Coordinator {
     database: Database;
     http: HttpServer;
     providers: ProviderSocket;
+    gate: Gate;
   }) {
     this.accounts = parts.accounts;
     this.ledger = parts.ledger;
@@ -57,6 +59,7 @@ export class Coordinator {
     this.#database = parts.database;
     this.#http = parts.http;
     this.#providers = parts.providers;
+    this.#gate = parts.gate;
   }
 
   /** Opens the books, gives back what a crash left on hold, and listens.
@@ -76,7 +79,8 @@ export class Coordinator {
         registry.putAlias(alias);
       }
       const fleet = new Fleet(clock);
-      const deps: DoorDeps = { accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
+      const gate = new Gate();
+      const deps: DoorDeps = { gate, accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
       app.get('/health', (context) => context.json({ status: 'ok', providers: fleet.machines.length, version }));
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
@@ -85,7 +89,7 @@ export class Coordinator {
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
       const http = await listen(app, options);
       const providers = new ProviderSocket(http.server, { accounts, fleet, clock, log });
-      return new Coordinator({ accounts, ledger, fleet, owner, database, http, providers });
+      return new Coordinator({ accounts, ledger, fleet, owner, database, http, providers, gate });
     } catch (error) {
       database.close();
       throw error;
@@ -106,14 +110,25 @@ export class Coordinator {
       this.fleet.sessions.some(
         ({ register, machine }) => register.public_key === publicKey && machine.challengedAt !== undefined,
       );
-    await this.fleet.until(ready, AbortSignal.any([signal, this.#draining.signal]));
+    await this.fleet.until(ready, signal);
   }
 
+  get requestsRunning(): number {
+    return this.#gate.inside;
+  }
+
+  /** Takes no new request and resolves when the running ones have ended. */
+  drain(): Promise<void> {
+    this.#gate.close();
+    return this.#gate.idle();
+  }
+
+  /** Cuts what still runs, settles it, and closes the books. */
   async close(): Promise<void> {
-    this.#draining.abort();
-    const http = this.#http.close();
+    this.#gate.close();
     await this.#providers.close();
-    await http;
+    await this.#http.close();
+    await this.#gate.idle();
     this.#database.close();
   }
 }

@@ -1,5 +1,6 @@
 import { DarkbloomError } from '../errors.js';
-import { delay, type Clock } from '../util/clock.js';
+import type { Clock } from '../util/clock.js';
+import { LinkedAbort } from '../util/linked-abort.js';
 import type { ProviderSession } from './provider-session.js';
 import { hasRoom, type Candidate, type Machine } from './routing.js';
 
@@ -83,17 +84,13 @@ export class Fleet {
     const waiting = this.#waiting.get(model) ?? 0;
     if (waiting >= MAX_WAITING) throw busy(waiting, `All machines for ${model} are busy and ${waiting} requests wait.`);
     this.#waiting.set(model, waiting + 1);
-    const done = new AbortController();
-    const patience = AbortSignal.any([signal, done.signal]);
-    void delay(this.#clock, MAX_WAIT_MS, patience).then(
-      () => done.abort(busy(waiting, `No machine for ${model} became free within ${MAX_WAIT_MS / 1_000} s.`)),
-      () => undefined,
-    );
+    using patience = new LinkedAbort(signal);
+    const tooLong = `No machine for ${model} became free within ${MAX_WAIT_MS / 1_000} s.`;
+    using _timer = this.#clock.after(MAX_WAIT_MS, () => patience.abort(busy(waiting, tooLong)));
     try {
-      await this.until(() => candidates().length === 0 || candidates().some(hasRoom), patience);
+      await this.until(() => candidates().length === 0 || candidates().some(hasRoom), patience.signal);
       return candidates().find(hasRoom);
     } finally {
-      done.abort();
       this.#waiting.set(model, (this.#waiting.get(model) ?? 1) - 1);
     }
   }

@@ -12,6 +12,7 @@ import type { Clock } from '../util/clock.js';
 import type { Accounts, Caller } from './accounts.js';
 import { FALLBACK_PRICE, holdFor, outputBound, promptBound } from './billing.js';
 import type { Fleet } from './fleet.js';
+import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
 import type { Build, Registry } from './registry.js';
 import { relay } from './relay.js';
@@ -22,6 +23,7 @@ export interface DoorDeps {
   registry: Registry;
   ledger: Ledger;
   fleet: Fleet;
+  gate: Gate;
   /** What a request of the owner's account without a route header means. */
   selfRouteDefault: 'self' | 'none';
   clock: Clock;
@@ -41,6 +43,21 @@ export function authenticate(context: HttpContext, accounts: Accounts): Caller {
 /** One inference request of any dialect, checked in the order of the contract: who, how large, what, which model, by
  *  which route, for how much; then relayed. */
 export async function infer(context: HttpContext, dialect: Dialect, deps: DoorDeps): Promise<Response> {
+  const leave = deps.gate.enter();
+  try {
+    return await inferInside(context, dialect, deps, leave);
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+async function inferInside(
+  context: HttpContext,
+  dialect: Dialect,
+  deps: DoorDeps,
+  leave: () => void,
+): Promise<Response> {
   const receivedAt = performance.now();
   const caller = authenticate(context, deps.accounts);
   const body = await readJson(context, MAX_REQUEST_BYTES);
@@ -83,6 +100,7 @@ export async function infer(context: HttpContext, dialect: Dialect, deps: DoorDe
         });
       },
       refund: (reason) => deps.ledger.refund(jobId, reason),
+      ended: leave,
     },
     deps,
     context.req.raw.signal,
@@ -165,7 +183,13 @@ function refusal(model: string, mode: RouteMode, { account }: Caller, { accounts
       retryAfterS: 2,
     });
   }
-  if (fleet.machines.some(({ accountId }) => accountId === account.id)) {
+  const own = fleet.machines.filter(({ accountId }) => accountId === account.id);
+  if (own.length > 0 && own.every(({ draining }) => draining)) {
+    return new DarkbloomError('draining', 'Your machine is stopping or paused and takes nothing new.', {
+      retryAfterS: 3,
+    });
+  }
+  if (own.length > 0) {
     return new DarkbloomError('model_not_loaded', `Your machine is connected but cannot serve '${model}' now.`, {
       retryAfterS: 15,
     });

@@ -16,6 +16,8 @@ import type { Fleet } from './fleet.js';
 import { ProviderSession } from './provider-session.js';
 
 const PATH = '/ws/provider';
+/** WebSocket close code: a fault on this side. */
+const INTERNAL_ERROR = 1011;
 const CLOSE_TIMEOUT_MS = 1_000;
 /** A provider that does not read is cut off when so much waits for it. */
 const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
@@ -55,8 +57,8 @@ export class ProviderSocket {
     let session: ProviderSession | undefined;
     let timers: Disposable[] = [];
     socket.on('error', (error) => log.warn({ reason: error.message }, 'provider socket failed'));
-    socket.on('message', (data, isBinary) => {
-      const decoded = decodeProviderFrame(isBinary ? '' : (data as Buffer).toString('utf8'));
+    const receive = (frame: string) => {
+      const decoded = decodeProviderFrame(frame);
       if (!decoded.ok) {
         log.warn({ reason: decoded.reason }, 'frame ignored');
       } else if (session !== undefined) {
@@ -64,8 +66,14 @@ export class ProviderSocket {
       } else if (decoded.message.type === 'register') {
         session = this.#welcome(decoded.message, socket);
         timers = this.#watch(session, socket);
-      } else {
-        log.warn({ reason: `${decoded.message.type} before register` }, 'frame ignored');
+      }
+    };
+    socket.on('message', (data, isBinary) => {
+      try {
+        receive(isBinary ? '' : (data as Buffer).toString('utf8'));
+      } catch (error) {
+        log.error({ err: error }, 'a provider frame could not be handled');
+        socket.close(INTERNAL_ERROR);
       }
     });
     socket.on('close', () => {

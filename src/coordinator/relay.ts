@@ -29,6 +29,8 @@ export interface RelayRequest {
   settle: (candidate: Candidate, usage: Usage) => void;
   /** There is no answer to pay for. Only the first call of `settle` or `refund` counts. */
   refund: (reason: RefundReason) => void;
+  /** Nothing more happens for this request. */
+  ended: () => void;
 }
 
 interface RelayDeps {
@@ -64,6 +66,7 @@ export async function* relay(request: RelayRequest, deps: RelayDeps, signal: Abo
     }
   } finally {
     request.refund('reservation_refund'); // only if nothing above has settled or refunded it
+    request.ended();
   }
 }
 

@@ -5,8 +5,9 @@ import type { RouteMode } from './ledger.js';
 
 /** Which machine may and should serve a request. Pure. */
 
-/** Concurrency of a machine that has not said. */
+/** Concurrency of a machine that has not said, and the most that any is believed. */
 const DEFAULT_CONCURRENCY = 4;
+const MAX_CONCURRENCY = 24;
 
 /** What is known of a connected machine. */
 export interface Machine {
@@ -97,5 +98,6 @@ function load(machine: Machine, build: string): number {
 
 /** Whether the machine can run one more request of this build now. */
 export function hasRoom({ machine, build }: Candidate): boolean {
-  return load(machine, build) < (slotOf(machine, build)?.max_concurrency ?? DEFAULT_CONCURRENCY);
+  const said = slotOf(machine, build)?.max_concurrency ?? DEFAULT_CONCURRENCY;
+  return load(machine, build) < Math.min(said, MAX_CONCURRENCY);
 }

@@ -1,5 +1,6 @@
 import { DarkbloomError } from '../errors.js';
 import type { ChatEvent, ChatRequest, Generator } from '../inference/types.js';
+import { LinkedAbort } from '../util/linked-abort.js';
 import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
 import { evictionsFor } from './placement.js';
 import type { RunnerProcess } from './runner-process.js';
@@ -35,7 +36,8 @@ export class ModelPool implements Generator {
   /** Answers a request to a model by its build id or alias. */
   async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
     const slot = this.#find(request.model);
-    yield* slot.generate(request, AbortSignal.any([signal, this.#closing.signal]), () => this.#ready(slot));
+    using either = new LinkedAbort(signal, this.#closing.signal);
+    yield* slot.generate(request, either.signal, () => this.#ready(slot));
   }
 
   /** Brings a model into memory; resolves when it is there.

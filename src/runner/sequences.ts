@@ -153,7 +153,7 @@ export class Sequences {
       sequence.read += chunk.length;
       if (sequence.read === last) {
         sequence.writingSince = performance.now();
-        const seed = order.sampling.seed ?? randomInt(2 ** 32 - 1);
+        const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
         sequence.tokens = row.generate(prompt[last] ?? 0, { options: order.sampling, seed, answered: () => answered });
       }
       return undefined;

@@ -14,22 +14,6 @@ export const systemClock: Clock = {
   },
 };
 
-/** Waits on `clock`; rejects with the signal's reason as soon as it is aborted. */
-export function delay(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const timer = clock.after(delayMs, () => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    });
-    function onAbort(): void {
-      timer[Symbol.dispose]();
-      reject(signal.reason as Error);
-    }
-    signal.addEventListener('abort', onAbort, { once: true });
-  });
-}
-
 /** Calls `tick` again and again, `periodMs` after the last call returned, until disposed. */
 export function every(clock: Clock, periodMs: number, tick: () => void): Disposable {
   let timer = clock.after(periodMs, run);

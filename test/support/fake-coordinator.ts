@@ -5,7 +5,7 @@ import { Channel, newKeyPair, parsePublicKey } from '../../src/crypto/box.js';
 import { readChunk } from '../../src/inference/chunk-reader.js';
 import { decodeProviderFrame, encode } from '../../src/protocol/codec.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
-import type { InferenceComplete, InferenceError, ProviderMessage } from '../../src/protocol/provider-messages.js';
+import type { ProviderMessage } from '../../src/protocol/provider-messages.js';
 
 type Frame<T extends ProviderMessage['type']> = Extract<ProviderMessage, { type: T }>;
 
@@ -94,7 +94,8 @@ export class FakeCoordinator implements AsyncDisposable {
   }
 }
 
-type AnswerFrame = Frame<'inference_accepted' | 'inference_response_chunk' | 'inference_complete' | 'inference_error'>;
+type LastFrame = Frame<'inference_complete' | 'inference_error'>;
+type AnswerFrame = Frame<'inference_accepted' | 'inference_response_chunk'> | LastFrame;
 
 /** One request to a provider, and what came back of it so far. */
 export class AskedRequest {
@@ -117,7 +118,7 @@ export class AskedRequest {
   }
 
   /** Reads on to the last frame. */
-  async ended(): Promise<InferenceComplete | InferenceError> {
+  async ended(): Promise<LastFrame> {
     for (;;) {
       const frame = await this.#next();
       if (frame.type === 'inference_complete' || frame.type === 'inference_error') return frame;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Command, InvalidArgumentError } from 'commander';
 import { environment, findHome, loadSettings, type Home } from '../../config.js';
 import { catalogModels } from '../../coordinator/catalog-models.js';
@@ -12,8 +13,11 @@ import { VERSION } from '../../util/version.js';
 import type { JsonObject } from '../../inference/types.js';
 import { callCoordinator } from '../coordinator-client.js';
 import { listenForStop } from '../stopping.js';
-import { print, printDone, printFact, style } from '../style.js';
+import { errorStyle, print, printDone, printFact, style } from '../style.js';
 import { portNumber } from './start.js';
+
+/** Running requests get so long to end before a stop cuts them off. */
+const DRAIN_TIMEOUT_MS = 30_000;
 
 /** The coordinator alone, and its owner's administration. */
 export function coordinatorCommand(): Command {
@@ -79,6 +83,12 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   const stop = listenForStop();
   makePrivateFolder(home.folder);
   refuseSecondDaemon(home.discovery);
+  if (!isLoopback(settings.http.host)) {
+    process.stderr.write(
+      `${errorStyle.yellow('warning')} ${settings.http.host} is reachable from the network, and there is no TLS: ` +
+        'keys and link tokens cross it in clear. Do this only on a network you trust.\n',
+    );
+  }
   const models = catalogModels(readCatalog(), systemClock.now());
   const coordinator = await openCoordinator({ home, settings, port: settings.coordinator.port, models, log });
   writeDiscovery(home.discovery, {
@@ -96,9 +106,18 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   printFact('home', home.folder);
   print(`Ready. On another machine: darkbloom-provider link ${coordinator.url}. Ctrl-C stops.`);
   await stop.asked;
+  if (coordinator.requestsRunning > 0) {
+    print(`Stopping after ${coordinator.requestsRunning} running requests; Ctrl-C again stops now.`);
+  }
+  const enough = AbortSignal.any([stop.force, AbortSignal.timeout(DRAIN_TIMEOUT_MS)]);
+  await Promise.race([coordinator.drain(), once(enough, 'abort')]);
   removeDiscovery(home.discovery);
   await coordinator.close();
   print('Stopped.');
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 async function approve(code: string): Promise<void> {

@@ -1,0 +1,45 @@
+import { DarkbloomError } from '../errors.js';
+
+const RETRY_AFTER_S = 3;
+
+/** Counts the requests inside the coordinator, and keeps new ones out while it stops. */
+export class Gate {
+  #inside = 0;
+  #closed = false;
+  readonly #idle: (() => void)[] = [];
+
+  /** Lets a request in. The returned call says that it has ended; a second time it does nothing.
+   *  @throws DarkbloomError `draining`. */
+  enter(): () => void {
+    if (this.#closed) {
+      throw new DarkbloomError(
+        'draining',
+        'The coordinator is stopping; it finishes what runs and takes nothing new.',
+        {
+          retryAfterS: RETRY_AFTER_S,
+        },
+      );
+    }
+    this.#inside++;
+    let inside = true;
+    return () => {
+      if (!inside) return;
+      inside = false;
+      this.#inside--;
+      if (this.#inside === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    };
+  }
+
+  get inside(): number {
+    return this.#inside;
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  /** Resolves when nothing is inside. */
+  idle(): Promise<void> {
+    return this.#inside === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+}

@@ -1,0 +1,27 @@
+/** An abort signal that follows others, and lets go of them when disposed: they may live as long as the process. */
+export class LinkedAbort implements Disposable {
+  readonly #controller = new AbortController();
+  readonly #sources: readonly AbortSignal[];
+  readonly #onAbort: (event: Event) => void;
+
+  constructor(...sources: AbortSignal[]) {
+    this.#sources = sources;
+    this.#onAbort = (event) => this.#controller.abort((event.target as AbortSignal).reason);
+    for (const source of sources) {
+      if (source.aborted) this.#controller.abort(source.reason);
+      source.addEventListener('abort', this.#onAbort, { once: true });
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.#controller.abort(reason);
+  }
+
+  [Symbol.dispose](): void {
+    for (const source of this.#sources) source.removeEventListener('abort', this.#onAbort);
+  }
+}
