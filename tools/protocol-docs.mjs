@@ -116,6 +116,8 @@ know it answers 501.
 One server-sent event as text: \`data: \` and compact JSON of a \`chat.completion.chunk\`. In this order: a delta with the
 role, deltas with \`content\`, one chunk with \`finish_reason\`, one with empty \`choices\` and \`usage\`. \`id\` and \`created\`
 stay the same, \`model\` is the build id. The provider always sends these chunks, whether or not the client wants a stream.
+The first chunk may carry \`darkbloom: { prompt_tokens }\`, so that a client that must be told the prompt's size at the start
+of its stream can be. Other readers ignore it.
 
 ## Models
 

@@ -63,7 +63,7 @@ async function inferInside(
   const body = await readJson(context, MAX_REQUEST_BYTES);
   const model = checkedModel(body, caller);
   const mode = routeOf(context, caller, deps);
-  const builds = resolve(model, mode, deps);
+  const builds = resolve(model, mode, caller, deps);
   const chat = toChat(dialect, body);
 
   const jobId = randomUUID();
@@ -148,21 +148,21 @@ export function routeOf(context: HttpContext, caller: Caller, deps: Pick<DoorDep
 
 /** The builds that a name stands for. On the caller's own machines a build may be outside the catalogue.
  *  @throws DarkbloomError `model_not_found`, `model_unavailable` for an alias without a usable build. */
-function resolve(
-  model: string,
-  mode: RouteMode,
-  { registry }: DoorDeps,
-): Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>[] {
+function resolve(model: string, mode: RouteMode, { account }: Caller, { registry, fleet }: DoorDeps): WantedBuild[] {
   const resolved = registry.resolve(model);
   if (resolved !== undefined && resolved.builds.length > 0) return resolved.builds;
   if (resolved !== undefined) {
     throw new DarkbloomError('model_unavailable', `The model '${model}' has no usable build now.`, { param: 'model' });
   }
-  if (mode === 'self') return [{ id: model, weightHash: undefined, maxOutputLength: 0 }];
+  const own = fleet.machines.filter(({ accountId }) => accountId === account.id);
+  const ownMayHaveIt = own.length === 0 || own.some(({ models }) => models.has(model));
+  if (mode === 'self' && ownMayHaveIt) return [{ id: model, weightHash: undefined, maxOutputLength: 0 }];
   throw new DarkbloomError('model_not_found', `There is no model '${model}'. GET /v1/models lists all.`, {
     param: 'model',
   });
 }
+
+type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
 
 /** The chat body that will be sealed; checked as the provider will check it, before any money moves. */
 function toChat(dialect: Dialect, body: JsonObject): JsonObject {

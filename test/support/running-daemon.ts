@@ -61,6 +61,17 @@ export class RunningDaemon implements AsyncDisposable {
     }
   }
 
+  /** How many rows the books have of what a request may leave. */
+  countRows(): Record<'usage' | 'ledger' | 'open_holds', number> {
+    const database = new Database(this.home.database, MIGRATIONS);
+    const count = (table: string) => Number(database.get(`SELECT count(*) AS count FROM ${table}`)?.['count']);
+    try {
+      return { usage: count('usage'), ledger: count('ledger'), open_holds: count('open_holds') };
+    } finally {
+      database.close();
+    }
+  }
+
   /** One JSON call. */
   async call(
     method: string,
