@@ -92,6 +92,8 @@ export interface Home {
   linkToken: string;
   /** What clients of the direct endpoint show, 0600. */
   localToken: string;
+  /** Where the command line reaches the running daemon; a socket that only its owner may open. */
+  controlSocket: string;
   /** Base URL and key for local clients while a daemon runs, 0600. */
   discovery: string;
   database: string;
@@ -106,6 +108,7 @@ export function homeAt(folder: string): Home {
     selfLinkToken: join(folder, 'self-link-token'),
     linkToken: join(folder, 'link-token'),
     localToken: join(folder, 'local-token'),
+    controlSocket: join(folder, 'control.sock'),
     discovery: join(folder, 'local.json'),
     database: join(folder, 'coordinator.db'),
   };
@@ -141,9 +144,10 @@ function resolveSettings(sources: { file: Values; env: Values; flags: Values }, 
   const issue = parsed.error.issues[0];
   const key = issue?.path.slice(0, 2).join('.') ?? '';
   const rest = issue?.path.slice(2).join('.') ?? '';
+  const reason = issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message;
   throw new DarkbloomError(
     'config_invalid',
-    `${where(key)}: ${key}${rest === '' ? '' : ` (${rest})`}: ${issue?.message ?? 'invalid'}.`,
+    `${where(key)}: ${key}${rest === '' ? '' : ` (${rest})`}: ${reason ?? 'invalid'}.`,
     { param: key },
   );
 }

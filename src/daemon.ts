@@ -1,17 +1,15 @@
-import { randomBytes } from 'node:crypto';
 import type { Environment, Home, Settings } from './config.js';
-import { catalogModels, ownModels } from './coordinator/catalog-models.js';
-import { openCoordinator, ownerKey } from './coordinator/host.js';
+import { openLocalDoor } from './coordinator/local-door.js';
 import { Identity } from './crypto/identity.js';
 import { ModelPool } from './engine/pool.js';
-import { DarkbloomError } from './errors.js';
-import { createDirectApi } from './http/direct-api.js';
-import { listen } from './http/server.js';
+import { DarkbloomError, toFailure } from './errors.js';
+import { openDirectDoor } from './http/direct-door.js';
+import type { Door } from './http/door.js';
 import { kvBytesPerToken } from './inference/footprint.js';
-import { answerChallenge } from './link/challenges.js';
+import type { Generator } from './inference/types.js';
+import { Desk } from './link/desk.js';
 import { Jobs } from './link/jobs.js';
-import { Link, type Connection } from './link/link.js';
-import { declinePrefetch, obeyLoad } from './link/model-orders.js';
+import { Link } from './link/link.js';
 import { heartbeatFrame, registerFrame } from './link/reports.js';
 import type { Log } from './log.js';
 import { systemCommands } from './machine/commands.js';
@@ -19,40 +17,56 @@ import { readHardware } from './machine/hardware.js';
 import { readMemory } from './machine/memory.js';
 import { Metrics } from './machine/metrics.js';
 import { readPosture } from './machine/posture.js';
-import { readCatalog, type CatalogModel } from './models/catalog.js';
+import { readCatalog } from './models/catalog.js';
 import { installedModels, type InstalledModel } from './models/store.js';
-import type { AttestationChallenge, CoordinatorMessage } from './protocol/coordinator-messages.js';
+import { openControl } from './service/control.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
+import { RecentErrors } from './service/recent-errors.js';
+import { STATUS_SCHEMA_VERSION, type Status } from './service/status.js';
 import { systemClock } from './util/clock.js';
-import { keptSecret, makePrivateFolder, readFileIfPresent } from './util/files.js';
+import { makePrivateFolder } from './util/files.js';
 import { Lifetime } from './util/lifetime.js';
 import { VERSION } from './util/version.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
 const DRAIN_TIMEOUT_MS = 30_000;
-/** Until the embedded coordinator has challenged the provider beside it. */
-const ROUTABLE_TIMEOUT_MS = 15_000;
 
-/** starting ──▶ serving ──▶ draining ──▶ stopped */
-type DaemonState = 'starting' | 'serving' | 'draining' | 'stopped';
+/**
+ *   starting ──▶ serving ──pause──▶ paused ──resume──▶ serving
+ *                   └── drain ──▶ draining ──▶ stopped ◀──┘
+ *
+ * Paused keeps the connection and the loaded models; the wire is told `draining`.
+ */
+type DaemonState = Status['state'];
 
 interface DaemonOptions {
   home: Home;
   settings: Settings;
   env: Environment;
   log: Log;
+  /** Someone asked over the control socket that the daemon drains and stops. */
+  stopAsked: () => void;
+}
+
+/** What exists once the daemon has started. */
+interface Parts {
+  pool: ModelPool;
+  jobs: Jobs;
+  desk: Desk;
+  link: Link;
+  door: Door;
+  record: DiscoveryRecord;
+  models: readonly InstalledModel[];
+  errors: RecentErrors;
 }
 
 /** One provider process: builds its rooms once, drains, closes them in reverse. */
 export class Daemon {
   readonly #life = new Lifetime();
   readonly #options: DaemonOptions;
-  readonly #identity = new Identity();
+  readonly #startedAt = systemClock.now();
   #state: DaemonState = 'starting';
-  #jobs: Jobs | undefined;
-  #link: Link | undefined;
-  #record: DiscoveryRecord | undefined;
-  #models: readonly InstalledModel[] = [];
+  #parts: Parts | undefined;
 
   private constructor(options: DaemonOptions) {
     this.#options = options;
@@ -63,7 +77,7 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const daemon = new Daemon(options);
     try {
-      await daemon.#start();
+      daemon.#parts = await daemon.#build();
       return daemon;
     } catch (error) {
       await daemon.#life.close();
@@ -71,215 +85,112 @@ export class Daemon {
     }
   }
 
+  get #built(): Parts {
+    if (this.#parts === undefined) throw new TypeError('The daemon has not started.');
+    return this.#parts;
+  }
+
   /** Base URL and key for clients on this machine. */
   get record(): DiscoveryRecord {
-    if (this.#record === undefined) throw new TypeError('The daemon has not started.');
-    return this.#record;
+    return this.#built.record;
   }
 
   get models(): readonly InstalledModel[] {
-    return this.#models;
+    return this.#built.models;
   }
 
   get requestsRunning(): number {
-    return this.#jobs?.running ?? 0;
+    return this.#built.pool.running;
   }
 
-  async #start(): Promise<void> {
+  async #build(): Promise<Parts> {
     const { home, settings, env, log } = this.#options;
     makePrivateFolder(home.folder);
     refuseSecondDaemon(home.discovery);
     const { platform } = process;
     const catalog = readCatalog();
-    const [models, hardware, posture, memory] = await Promise.all([
+    const identity = new Identity();
+    const posture = () => readPosture(systemCommands, platform, env);
+    const [models, hardware, { capabilities }, memory] = await Promise.all([
       installedModels(catalog, settings),
       readHardware(systemCommands, platform),
-      readPosture(systemCommands, platform, env),
+      posture(),
       readMemory(systemCommands, platform),
     ]);
-    this.#models = models;
-
+    const memoryLimitBytes = memory.engineLimitBytes;
     const pool = new ModelPool(models, {
       rows: settings.engine.slots,
       contextTokens: settings.engine.context_tokens,
       threads: settings.engine.threads,
       environment: runnerEnvironment(env),
-      memoryLimitBytes: memory.engineLimitBytes,
+      memoryLimitBytes,
       clock: systemClock,
       log,
     });
     this.#life.own(() => pool.close());
+    const errors = new RecentErrors(systemClock);
+    const generator = remembering(pool, errors);
     const refuse = () => this.#refuse();
-    const jobs = new Jobs({ generator: pool, identity: this.#identity, refuse, clock: systemClock, log });
-    this.#jobs = jobs;
+    const jobs = new Jobs({ generator, identity, refuse, clock: systemClock, log });
+    const desk = new Desk({ jobs, identity, models, posture, load: (id) => pool.load(id), refuse, log });
 
-    const door = settings.coordinator.url === undefined ? await this.#openLocal(catalog) : await this.#openDirect(pool);
+    const { url: coordinatorUrl } = settings.coordinator;
+    const door =
+      coordinatorUrl === undefined
+        ? await openLocalDoor({ home, settings, catalog, models, publicKey: identity.publicKey, log })
+        : await openDirectDoor({ home, settings, coordinatorUrl, generator, models: () => models, refuse, log });
+    this.#life.own(() => door.close());
+
     const metrics = new Metrics(systemCommands, platform);
-    const shapes = new Map(models.map(({ id, shape }) => [id, shape]));
+    const kvBytes = new Map(models.map(({ id, shape }) => [id, kvBytesPerToken(shape)]));
     const link = new Link({
       coordinatorUrl: door.coordinatorUrl,
       register: () =>
         registerFrame({
           hardware,
           models,
-          capabilities: posture.capabilities,
+          capabilities,
           version: VERSION,
-          publicKey: this.#identity.publicKey,
+          publicKey: identity.publicKey,
           linkToken: door.linkToken,
           serveOthers: settings.provider.serve_others,
         }),
       heartbeat: async () =>
         heartbeatFrame({
           slots: pool.snapshot(),
-          kvBytesPerToken: (id) => {
-            const shape = shapes.get(id);
-            return shape === undefined ? 0 : kvBytesPerToken(shape);
-          },
+          kvBytesPerToken: (id) => kvBytes.get(id) ?? 0,
           metrics: await metrics.read(),
-          memoryLimitBytes: memory.engineLimitBytes,
+          memoryLimitBytes,
           stats: jobs.stats,
-          closed: this.#state === 'draining',
+          closed: this.#state !== 'serving',
         }),
-      receive: (message, connection) => this.#receive(message, connection, pool, jobs),
-      lost: () => jobs.abortAll(),
+      receive: (message, connection) => desk.receive(message, connection),
+      lost: () => desk.lost(),
       clock: systemClock,
       random: Math.random,
       log,
     });
-    this.#link = link;
     this.#life.own(() => link.close());
     this.#state = 'serving';
     link.start();
     await door.ready();
-    this.#announce(door);
-  }
 
-  /** Frames that are not about one request are answered here; none of them blocks the next. */
-  #receive(message: CoordinatorMessage, connection: Connection, pool: ModelPool, jobs: Jobs): void {
-    const { log } = this.#options;
-    switch (message.type) {
-      case 'inference_request':
-        jobs.start(message, connection);
-        return;
-      case 'cancel':
-        jobs.cancel(message.request_id);
-        return;
-      case 'attestation_challenge':
-        void this.#answerChallenge(message, connection);
-        return;
-      case 'load_model': {
-        const load = (id: string) => pool.load(id);
-        void obeyLoad(message.model_id, connection, { load, refuse: () => this.#refuse() });
-        return;
-      }
-      case 'prefetch_model':
-        void declinePrefetch(message.model_id, connection);
-        return;
-      case 'runtime_status':
-        if (message.verified) log.info('the coordinator accepts this runtime');
-        else log.warn({ mismatches: message.mismatches }, 'connected, not routable here');
-        return;
-      case 'trust_status': {
-        const { trust_level: level, status, reason } = message;
-        log.info({ level, status, reason }, 'trust of the coordinator');
-        return;
-      }
-      case 'desired_models':
-        return; // the owner chooses the models of this machine
-      default:
-        message satisfies never;
-    }
-  }
-
-  /** With the posture of this moment, not of the start. */
-  async #answerChallenge(challenge: AttestationChallenge, connection: Connection): Promise<void> {
-    const { env, log } = this.#options;
-    try {
-      const posture = await readPosture(systemCommands, process.platform, env);
-      const facts = { identity: this.#identity, posture, models: this.#models };
-      await connection.send(answerChallenge(challenge, facts));
-    } catch (error) {
-      log.error({ err: error }, 'a challenge could not be answered');
-    }
-  }
-
-  #refuse(): void {
-    if (this.#state === 'serving') return;
-    throw new DarkbloomError('draining', 'provider draining: it stops after the requests that run now', {
-      retryAfterS: 3,
-    });
-  }
-
-  /** Local mode: the coordinator lives in this process and is reached over a real socket all the same. */
-  async #openLocal(catalog: readonly CatalogModel[]): Promise<Door> {
-    const { home, settings, log } = this.#options;
-    const now = systemClock.now();
-    const coordinator = await openCoordinator({
-      home,
-      settings,
-      port: settings.http.port,
-      models: [...catalogModels(catalog, now), ...ownModels(this.#models, catalog, now)],
+    const record = this.#announce(door);
+    const parts: Parts = { pool, jobs, desk, link, door, record, models, errors };
+    const control = await openControl({
+      path: home.controlSocket,
+      status: () => this.status(),
+      pause: () => this.pause(),
+      resume: () => this.resume(),
+      stop: this.#options.stopAsked,
       log,
     });
-    this.#life.own(() => coordinator.close());
-    const { accounts, owner } = coordinator;
-    const linkToken = keptSecret(
-      home.selfLinkToken,
-      (token) => accounts.accountOfProviderToken(token)?.id === owner.id,
-      () => accounts.mintProviderToken(owner.id, 'this machine'),
-    );
-    return {
-      mode: 'local',
-      url: coordinator.url,
-      port: coordinator.port,
-      key: ownerKey(home, coordinator),
-      coordinatorUrl: coordinator.url,
-      linkToken,
-      ready: () => coordinator.untilRoutable(this.#identity.publicKey, AbortSignal.timeout(ROUTABLE_TIMEOUT_MS)),
-    };
+    this.#life.own(() => control.close());
+    return parts;
   }
 
-  /** Linked mode: the coordinator is elsewhere; the port carries the direct endpoint. */
-  async #openDirect(pool: ModelPool): Promise<Door> {
-    const { home, settings, log } = this.#options;
-    const coordinatorUrl = settings.coordinator.url ?? '';
-    const linkToken = readFileIfPresent(home.linkToken)?.trim();
-    if (linkToken === undefined) {
-      throw new DarkbloomError(
-        'not_logged_in',
-        `This machine is not linked to ${coordinatorUrl}. Run \`darkbloom-provider link ${coordinatorUrl}\`.`,
-      );
-    }
-    const token = keptSecret(
-      home.localToken,
-      () => true,
-      () => `dk-local-${randomBytes(32).toString('base64url')}`,
-    );
-    const http = await listen(
-      createDirectApi({
-        generator: pool,
-        models: () => this.#models,
-        token,
-        refuse: () => this.#refuse(),
-        version: VERSION,
-        now: () => systemClock.now(),
-        log,
-      }),
-      settings.http,
-    );
-    this.#life.own(() => http.close());
-    return {
-      mode: 'linked',
-      url: http.url,
-      port: http.port,
-      key: token,
-      coordinatorUrl,
-      linkToken,
-      ready: () => Promise.resolve(), // the other side may be away for hours; local requests are served meanwhile
-    };
-  }
-
-  #announce(door: Door): void {
+  /** Only now, when the port is bound and requests are answered, may local programs find it. */
+  #announce(door: Door): DiscoveryRecord {
     const { home, settings } = this.#options;
     const record: DiscoveryRecord = {
       base_url: `${door.url}/v1`,
@@ -293,34 +204,125 @@ export class Daemon {
     };
     writeDiscovery(home.discovery, record);
     this.#life.own(() => removeDiscovery(home.discovery));
-    this.#record = record;
+    return record;
+  }
+
+  #refuse(): void {
+    if (this.#state === 'serving') return;
+    if (this.#state === 'paused') {
+      throw new DarkbloomError(
+        'paused',
+        'provider paused by its owner: `darkbloom-provider resume` lets it serve again',
+      );
+    }
+    const retryAfterS = 3;
+    throw new DarkbloomError('draining', 'provider draining: it stops after the requests that run now', {
+      retryAfterS,
+    });
+  }
+
+  /** Refuses new requests, the owner's too; what runs goes on, the connection and the loaded models stay. */
+  async pause(): Promise<void> {
+    if (this.#state !== 'serving') return;
+    this.#state = 'paused';
+    await this.#built.link.report();
+  }
+
+  async resume(): Promise<void> {
+    if (this.#state !== 'paused') return;
+    this.#state = 'serving';
+    await this.#built.link.report();
   }
 
   /** Takes nothing new and lets running requests end, for at most `DRAIN_TIMEOUT_MS` or until `force`. */
   async drain(force: AbortSignal): Promise<void> {
-    if (this.#state !== 'serving') return;
+    if (this.#state !== 'serving' && this.#state !== 'paused') return;
     this.#state = 'draining';
-    await this.#link?.report();
+    const { link, pool, jobs } = this.#built;
+    await link.report();
     const enough = AbortSignal.any([force, AbortSignal.timeout(DRAIN_TIMEOUT_MS)]);
     const cut = new Promise<void>((resolve) => enough.addEventListener('abort', () => resolve(), { once: true }));
-    await Promise.race([this.#jobs?.settled(), cut]);
+    await Promise.race([Promise.all([pool.idle(), jobs.settled()]), cut]);
   }
 
   async close(): Promise<void> {
     this.#state = 'stopped';
     await this.#life.close();
   }
+
+  /** All that can be said of this moment. */
+  status(): Status {
+    const { pool, jobs, desk, link, door, models, errors } = this.#built;
+    const slots = pool.snapshot();
+    const { state, since, lastLoss } = link;
+    const { view } = desk;
+    return {
+      schema_version: STATUS_SCHEMA_VERSION,
+      version: VERSION,
+      pid: process.pid,
+      started_at: new Date(this.#startedAt).toISOString(),
+      state: this.#state,
+      mode: door.mode,
+      base_url: `${door.url}/v1`,
+      home: this.#options.home.folder,
+      connection: {
+        state: state.name,
+        coordinator_url: door.coordinatorUrl,
+        since: new Date(since).toISOString(),
+        ...(lastLoss === undefined ? {} : { last_loss: lastLoss }),
+        ...('attempt' in state ? { attempt: state.attempt } : {}),
+      },
+      ...(view === undefined
+        ? {}
+        : {
+            trust: {
+              ...(view.runtimeVerified === undefined ? {} : { runtime_verified: view.runtimeVerified }),
+              ...(view.mismatches === undefined ? {} : { mismatches: view.mismatches }),
+              ...(view.trustLevel === undefined ? {} : { level: view.trustLevel }),
+              ...(view.trustStatus === undefined ? {} : { status: view.trustStatus }),
+              ...(view.trustReason === undefined ? {} : { reason: view.trustReason }),
+            },
+          }),
+      models: slots.map((slot) => ({
+        alias: models.find(({ id }) => id === slot.id)?.alias ?? slot.id,
+        build: slot.id,
+        state: slot.state,
+        memory_bytes: slot.bytes,
+        context_tokens: slot.contextTokens,
+        slots: slot.rows,
+        running: slot.running,
+        waiting: slot.waiting,
+        ...(slot.decodeTps === undefined ? {} : { decode_tps: slot.decodeTps }),
+        ...(slot.prefillTps === undefined ? {} : { prefill_tps: slot.prefillTps }),
+      })),
+      memory: {
+        limit_bytes: pool.memoryLimitBytes,
+        used_bytes: slots.filter((slot) => slot.state === 'ready').reduce((sum, { bytes }) => sum + bytes, 0),
+      },
+      requests: {
+        running: slots.reduce((sum, { running }) => sum + running, 0),
+        waiting: slots.reduce((sum, { waiting }) => sum + waiting, 0),
+        served: jobs.stats.requests_served,
+        tokens_generated: jobs.stats.tokens_generated,
+      },
+      tokens_per_second: pool.tokensPerSecond,
+      errors: [...errors.list],
+    };
+  }
 }
 
-/** How clients and the coordinator are reached in one mode. */
-interface Door {
-  mode: 'local' | 'linked';
-  url: string;
-  port: number;
-  key: string;
-  coordinatorUrl: string;
-  linkToken: string;
-  ready: () => Promise<void>;
+/** The engine, with what its requests failed on kept for `status`. */
+function remembering(generator: Generator, errors: RecentErrors): Generator {
+  return {
+    async *generate(request, signal) {
+      try {
+        yield* generator.generate(request, signal);
+      } catch (error) {
+        errors.add(toFailure(error));
+        throw error;
+      }
+    },
+  };
 }
 
 /** All that a runner inherits. */

@@ -28,7 +28,12 @@ export class Database {
     this.#db.exec(
       `PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=${BUSY_TIMEOUT_MS};`,
     );
-    this.#migrate(path, migrations);
+    try {
+      this.#migrate(path, migrations);
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
   }
 
   #migrate(path: string, migrations: readonly Migration[]): void {

@@ -1,7 +1,9 @@
 /** The first Ctrl-C (or SIGTERM) asks to stop, the second one to stop now. */
 export interface StopSignals {
-  /** Resolves with the first signal. */
+  /** Resolves with the first signal, or with `ask`. */
   asked: Promise<void>;
+  /** Asks in place of a signal. */
+  ask: () => void;
   /** Aborted by the second one. */
   force: AbortSignal;
 }
@@ -18,5 +20,5 @@ export function listenForStop(): StopSignals {
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  return { asked, force: force.signal };
+  return { asked, ask: () => onFirst(), force: force.signal };
 }

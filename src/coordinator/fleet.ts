@@ -71,16 +71,28 @@ export class Fleet {
   }
 
   /**
-   * The first candidate with room, waiting in a bounded line when all are busy. `candidates` is asked again on every
-   * change; when it becomes empty the wait is over too.
+   * Takes the first candidate with room, waiting in a bounded line when all are busy. `candidates` is asked again on
+   * every change; when it becomes empty the wait is over too. Looking and taking are one step, so that no room is given
+   * to two requests; whoever waits longest looks first.
    *
-   * @returns `undefined` when there is no candidate at all.
+   * @returns what `take` made of it; `undefined` when there is no candidate at all.
    * @throws DarkbloomError `over_capacity` when the line is full or the wait was too long; the signal's reason.
    */
-  async room(model: string, candidates: () => Candidate[], signal: AbortSignal): Promise<Candidate | undefined> {
-    const now = candidates();
-    const free = now.find(hasRoom);
-    if (free !== undefined || now.length === 0) return free;
+  async room<T extends object>(
+    model: string,
+    candidates: () => Candidate[],
+    take: (candidate: Candidate, session: ProviderSession) => T,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    let taken: T | undefined;
+    const settled = () => {
+      const now = candidates();
+      const free = now.find(hasRoom);
+      const session = free && this.#sessions.get(free.machine.id);
+      if (free !== undefined && session !== undefined) taken = take(free, session);
+      return taken !== undefined || now.length === 0;
+    };
+    if (settled()) return taken;
     const waiting = this.#waiting.get(model) ?? 0;
     if (waiting >= MAX_WAITING) throw busy(waiting, `All machines for ${model} are busy and ${waiting} requests wait.`);
     this.#waiting.set(model, waiting + 1);
@@ -88,8 +100,8 @@ export class Fleet {
     const tooLong = `No machine for ${model} became free within ${MAX_WAIT_MS / 1_000} s.`;
     using _timer = this.#clock.after(MAX_WAIT_MS, () => patience.abort(busy(waiting, tooLong)));
     try {
-      await this.until(() => candidates().length === 0 || candidates().some(hasRoom), patience.signal);
-      return candidates().find(hasRoom);
+      await this.until(settled, patience.signal);
+      return taken;
     } finally {
       this.#waiting.set(model, (this.#waiting.get(model) ?? 1) - 1);
     }

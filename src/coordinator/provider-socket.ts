@@ -66,6 +66,8 @@ export class ProviderSocket {
       } else if (decoded.message.type === 'register') {
         session = this.#welcome(decoded.message, socket);
         timers = this.#watch(session, socket);
+      } else {
+        log.warn({ reason: `${decoded.message.type} before register` }, 'frame ignored');
       }
     };
     socket.on('message', (data, isBinary) => {

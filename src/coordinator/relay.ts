@@ -45,24 +45,23 @@ interface RelayDeps {
  */
 export async function* relay(request: RelayRequest, deps: RelayDeps, signal: AbortSignal): AsyncGenerator<ChatEvent> {
   const tried = new Set<string>();
-  let lastError: DarkbloomError | undefined;
+  let loss: Loss | undefined;
   try {
     for (;;) {
-      const untried = () => request.candidates().filter(({ machine }) => !tried.has(machine.id));
-      const candidate = await waitForRoom(request.model, deps.fleet, untried, signal);
-      if (candidate === 'left') {
+      const untried = () =>
+        tried.size < MAX_ATTEMPTS ? request.candidates().filter(({ machine }) => !tried.has(machine.id)) : [];
+      const taken = await takeMachine(request, deps.fleet, untried, signal);
+      if (taken === 'left') {
         yield { type: 'cancelled', usage: NOTHING };
         return;
       }
-      const session = candidate === undefined ? undefined : deps.fleet.session(candidate.machine.id);
-      if (candidate === undefined || session === undefined || tried.size >= MAX_ATTEMPTS) {
-        if (lastError !== undefined) request.refund('provider_error');
-        throw lastError ?? request.refusal();
+      if (taken === undefined) {
+        if (loss !== undefined) request.refund(loss.reason);
+        throw loss?.error ?? request.refusal();
       }
-      tried.add(candidate.machine.id);
-      const outcome = yield* tryOn(session, candidate, request, deps.clock, signal);
-      if (outcome === undefined) return;
-      lastError = outcome;
+      tried.add(taken.candidate.machine.id);
+      loss = yield* tryOn(taken, request, deps.clock, signal);
+      if (loss === undefined) return;
     }
   } finally {
     request.refund('reservation_refund'); // only if nothing above has settled or refunded it
@@ -72,15 +71,33 @@ export async function* relay(request: RelayRequest, deps: RelayDeps, signal: Abo
 
 const NOTHING: Usage = { promptTokens: 0, completionTokens: 0 };
 
+/** An attempt on a machine, already under way. */
+interface Taken {
+  candidate: Candidate;
+  session: ProviderSession;
+  attempt: Attempt;
+}
+
+/** An attempt that gave nothing. */
+interface Loss {
+  error: DarkbloomError;
+  reason: RefundReason;
+}
+
 /** `left`: the client went away while it waited. */
-async function waitForRoom(
-  model: string,
+async function takeMachine(
+  request: RelayRequest,
   fleet: Fleet,
   candidates: () => Candidate[],
   signal: AbortSignal,
-): Promise<Candidate | undefined | 'left'> {
+): Promise<Taken | undefined | 'left'> {
+  const take = (candidate: Candidate, session: ProviderSession): Taken => ({
+    candidate,
+    session,
+    attempt: session.start(candidate.build, request.bodyFor(candidate)),
+  });
   try {
-    return await fleet.room(model, candidates, signal);
+    return await fleet.room(request.model, candidates, take, signal);
   } catch (error) {
     if (signal.aborted) return 'left';
     throw error;
@@ -92,17 +109,15 @@ async function waitForRoom(
  *     └──── error, timeout: next machine ◀──┘    └── error, timeout ──▶ refunded
  *   sent, accepted ──left──▶ refunded;  writing ──left──▶ leaving ──complete──▶ settled
  *
- * @returns the error after which another machine may be tried; `undefined` when the request has ended.
+ * @returns the loss after which another machine may be tried; `undefined` when the request has ended.
  * @throws DarkbloomError after content, or when no other machine would answer differently.
  */
 async function* tryOn(
-  session: ProviderSession,
-  candidate: Candidate,
+  { candidate, session, attempt }: Taken,
   request: RelayRequest,
   clock: Clock,
   signal: AbortSignal,
-): AsyncGenerator<ChatEvent, DarkbloomError | undefined> {
-  const attempt = session.start(candidate.build, request.bodyFor(candidate));
+): AsyncGenerator<ChatEvent, Loss | undefined> {
   const deadline = new Deadline(clock, attempt);
   const onAbort = () => attempt.events.put({ type: 'left' });
   signal.addEventListener('abort', onAbort, { once: true });
@@ -180,7 +195,7 @@ async function* tryOn(
       yield { type: 'cancelled', usage: NOTHING };
       return undefined;
     }
-    if (phase !== 'writing' && mayWorkElsewhere(failure)) return failure;
+    if (phase !== 'writing' && mayWorkElsewhere(failure)) return { error: failure, reason: lossReason };
     request.refund(lossReason);
     throw failure;
   } finally {
@@ -191,7 +206,8 @@ async function* tryOn(
 }
 
 /** What is wrong with the request itself is wrong on every machine. */
-function mayWorkElsewhere({ code }: DarkbloomError): boolean {
+function mayWorkElsewhere({ code, status }: DarkbloomError): boolean {
+  if (code === 'provider_error') return status >= 500;
   return code !== 'context_length_exceeded' && code !== 'invalid_request' && code !== 'cancelled';
 }
 

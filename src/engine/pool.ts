@@ -3,6 +3,7 @@ import type { ChatEvent, ChatRequest, Generator } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
 import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
 import { evictionsFor } from './placement.js';
+import { SpeedMeter } from './speed-meter.js';
 import type { RunnerProcess } from './runner-process.js';
 
 interface PoolOptions extends SlotOptions {
@@ -16,17 +17,36 @@ const GIB = 1024 ** 3;
 export class ModelPool implements Generator {
   readonly #slots: ReadonlyMap<string, ModelSlot>;
   readonly #memoryLimitBytes: number;
+  readonly #speed: SpeedMeter;
   readonly #closing = new AbortController();
+  readonly #idle: (() => void)[] = [];
+  #running = 0;
   /** One load at a time, so that the sums are true when each begins. */
   #loads: Promise<void> = Promise.resolve();
 
   constructor(models: readonly EngineModel[], options: PoolOptions) {
     this.#memoryLimitBytes = options.memoryLimitBytes;
+    this.#speed = new SpeedMeter(options.clock);
     this.#slots = new Map(models.map((model) => [model.id, new ModelSlot(model, options)]));
   }
 
   get models(): EngineModel[] {
     return [...this.#slots.values()].map(({ model }) => model);
+  }
+
+  /** Tokens per second over all models in each of the last 60 s, the oldest first. */
+  get tokensPerSecond(): number[] {
+    return this.#speed.history();
+  }
+
+  /** Requests that run or wait. */
+  get running(): number {
+    return this.#running;
+  }
+
+  /** Resolves when none runs or waits. */
+  idle(): Promise<void> {
+    return this.#running === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }
 
   get memoryLimitBytes(): number {
@@ -37,7 +57,16 @@ export class ModelPool implements Generator {
   async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
     const slot = this.#find(request.model);
     using either = new LinkedAbort(signal, this.#closing.signal);
-    yield* slot.generate(request, either.signal, () => this.#ready(slot));
+    this.#running++;
+    try {
+      for await (const event of slot.generate(request, either.signal, () => this.#ready(slot))) {
+        if (event.type === 'text') this.#speed.count();
+        yield event;
+      }
+    } finally {
+      this.#running--;
+      if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    }
   }
 
   /** Brings a model into memory; resolves when it is there.

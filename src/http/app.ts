@@ -62,6 +62,7 @@ function failed(context: HttpContext, error: DarkbloomError): Response {
   if (error.retryAfterS !== undefined) context.header('Retry-After', String(error.retryAfterS));
   if (NO_RETRY.has(error.status) || NO_RETRY_CODES.has(error.code)) context.header('x-should-retry', 'false');
   if (error.status === 401) context.header('WWW-Authenticate', 'Bearer');
+  if (error.code === 'too_large') context.header('Connection', 'close'); // the rest of the body was not read
   const body = JSON.stringify(dialect.errorBody(error, context.get('requestId')));
   return context.newResponse(body, error.status as 400, { 'Content-Type': 'application/json' });
 }

@@ -42,6 +42,8 @@ export class Link {
   readonly #options: LinkOptions;
   readonly #address: string;
   #state: LinkState = { name: 'waiting', attempt: 0, delayMs: 0 };
+  #since: number;
+  #lastLoss: string | undefined;
   #socket: WebSocket | undefined;
   #connection: Connection | undefined;
   #timers: Disposable[] = [];
@@ -50,10 +52,21 @@ export class Link {
   constructor(options: LinkOptions) {
     this.#options = options;
     this.#address = socketAddress(options.coordinatorUrl);
+    this.#since = options.clock.now();
   }
 
   get state(): LinkState {
     return this.#state;
+  }
+
+  /** When the state became what it is, ms since the epoch. */
+  get since(): number {
+    return this.#since;
+  }
+
+  /** Why the last connection ended, or the last try failed. */
+  get lastLoss(): string | undefined {
+    return this.#lastLoss;
   }
 
   /** Begins to dial, and goes on for ever. */
@@ -158,6 +171,7 @@ export class Link {
 
   #lost(code: number, reason: string): void {
     const before = this.#state.name;
+    this.#lastLoss = reason === '' ? `closed with code ${code}` : reason;
     this.#stopTimers();
     this.#change({ type: 'lost', random: this.#options.random() });
     if (before === 'online' || before === 'registering') this.#options.lost();
@@ -172,7 +186,9 @@ export class Link {
   }
 
   #change(event: LinkEvent): void {
+    const before = this.#state.name;
     this.#state = nextLinkState(this.#state, event);
+    if (this.#state.name !== before) this.#since = this.#options.clock.now();
   }
 }
 

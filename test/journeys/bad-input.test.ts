@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
@@ -71,7 +70,7 @@ describe('on the command line', () => {
     ['[models.files]\n"a b" = "/x.gguf"\n', /models\.files \(a b\): a model name is letters, digits/u],
   ])('settings like %j are refused with 65, naming line and key', async (toml, said) => {
     settings(toml);
-    const { code, sentence } = await start();
+    const { code, sentence } = await refusal('start');
     expect(code).toBe(65);
     expect(sentence).toMatch(said);
     expect(readdirSync(folder)).toEqual(['config.toml']);
@@ -107,7 +106,7 @@ describe('on the command line', () => {
     for (const [path, why] of [
       [missing, 'there is no such file'],
       [short, 'it is cut short'],
-      [headless, 'it is not a whole GGUF file'],
+      [headless, 'it is cut short'],
       [garbage, 'it is not a whole GGUF file'],
     ] as const) {
       settings(`[models.files]\nmine = ${JSON.stringify(path)}\n`);
@@ -152,12 +151,17 @@ describe('on the command line', () => {
     const database = new Database(path, MIGRATIONS);
     database.run("INSERT INTO migrations (version, name, applied_at) VALUES (999, 'of the future', 0)");
     database.close();
-    const digest = () => createHash('sha256').update(readFileSync(path)).digest('hex');
-    const before = digest();
     const { code, sentence } = await refusal('coordinator', '--port', '0');
     expect(code).toBe(65);
     expect(sentence).toMatch(/was written by a newer version \(schema 999, this one knows \d+\)\. Update the program/u);
-    expect(digest()).toBe(before);
+
+    const known = Array.from({ length: 999 }, (_, index) => ({ name: String(index), sql: '' }));
+    const newer = new Database(path, known); // as the newer version would open it
+    expect(newer.all('SELECT name FROM migrations').map(({ name }) => name)).toEqual([
+      ...MIGRATIONS.map(({ name }) => name),
+      'of the future',
+    ]);
+    newer.close();
   });
 
   test('commands that need a running daemon say how to start one, and end with 75', async () => {
@@ -198,7 +202,7 @@ describe('over HTTP', () => {
   const image = { type: 'image_url', image_url: { url: `data:image/png;base64,${SECRET}` } };
   const said = (content: unknown) => [{ role: 'user', content }];
   const BAD: [what: string, body: unknown, param: string | undefined, message: RegExp][] = [
-    ['text that is not JSON', `{"model": "${SECRET}`, undefined, /not valid JSON \(19 characters\)/u],
+    ['text that is not JSON', `{"model": "${SECRET}`, undefined, /not valid JSON \(20 characters\)/u],
     ['no body at all', '', undefined, /not valid JSON \(0 characters\)/u],
     ['a list', [SECRET], undefined, /must be a JSON object/u],
     ['null', 'null', undefined, /must be a JSON object/u],
@@ -267,9 +271,10 @@ describe('over HTTP', () => {
       headers: { authorization: `Bearer ${running.ownerKey}`, 'content-type': 'application/json' },
       body: stream,
       duplex: 'half',
-    } as RequestInit);
+    });
     expect([announced.status, unannounced.status]).toEqual([413, 413]);
     const json: unknown = await unannounced.json();
+    expect([announced.headers.get('connection'), unannounced.headers.get('connection')]).toEqual(['close', 'close']);
     for (const refused of [announced.json, json]) {
       const { error } = ErrorBody.parse(refused);
       expect(error.type).toBe('invalid_request_error');
@@ -277,16 +282,15 @@ describe('over HTTP', () => {
     }
   });
 
-  test('an unknown model is 404 to those who pay; the owner hears that no machine of theirs has it', async () => {
+  test('an unknown model is 404, to who pays and to the owner', async () => {
     const before = running.countRows();
-    const paying = await chat({ ...good, model: 'no-such-model' }, guest.key);
-    expect(paying.status).toBe(404);
-    expect(paying.json).toMatchObject({ error: { type: 'model_not_found', code: 'model_not_found', param: 'model' } });
-    const own = await chat({ ...good, model: 'no-such-model' });
-    expect(own.status).toBe(503);
-    expect(own.json).toMatchObject({ error: { type: 'model_not_loaded', code: 'model_not_loaded' } });
-    expect(own.headers.get('retry-after')).toBe('15');
-    expect(own.headers.get('x-should-retry')).toBe('false');
+    for (const token of [guest.key, running.ownerKey]) {
+      const refused = await chat({ ...good, model: 'no-such-model' }, token);
+      expect(refused.status).toBe(404);
+      expect(refused.json).toMatchObject({
+        error: { type: 'model_not_found', code: 'model_not_found', param: 'model' },
+      });
+    }
     expect(running.countRows()).toEqual(before);
   });
 
@@ -507,7 +511,8 @@ describe("on the wire, at the coordinator's end", () => {
       await once(socket, 'close');
       const patient = connect(port, '127.0.0.1');
       patient.write(upgrade);
-      const answer = await new Response(patient as unknown as ReadableStream).text().catch(() => '');
+      let answer = '';
+      for await (const chunk of patient.setEncoding('utf8')) answer += String(chunk);
       expect(answer).toMatch(/^HTTP\/1\.1 404 Not Found/u);
       expect((await running.call('GET', '/health')).status).toBe(200);
     },

@@ -26,7 +26,7 @@ export class RunningDaemon implements AsyncDisposable {
     const home = new TemporaryHome();
     if ('coordinator.url' in settings) writePrivateFile(home.home.linkToken, `${LINK_TOKEN}\n`);
     const resolved = loadSettings(home.home, {}, { 'http.port': 0, ...settings });
-    return new RunningDaemon(await Daemon.start({ home: home.home, settings: resolved, env: environment, log }), home);
+    return new RunningDaemon(await Daemon.start({ home: home.home, settings: resolved, env: environment, log, stopAsked: () => undefined }), home);
   }
 
   get home() {

@@ -49,7 +49,7 @@ async function demo({ once, prompt }: DemoFlags): Promise<void> {
   using _watch = watchAncestors(systemClock, () => stopped.abort());
   process.stdout.on('error', () => stopped.abort()); // the reader of our output is gone
   try {
-    await runDemo(folder, prompt, once === true, stopped.signal);
+    await runDemo(folder, prompt, once === true, stopped.signal, () => stopped.abort());
   } catch (error) {
     if (!stopped.signal.aborted) throw error;
     process.exitCode = 130;
@@ -58,11 +58,17 @@ async function demo({ once, prompt }: DemoFlags): Promise<void> {
   }
 }
 
-async function runDemo(folder: string, prompt: string, once: boolean, stopped: AbortSignal): Promise<void> {
+async function runDemo(
+  folder: string,
+  prompt: string,
+  once: boolean,
+  stopped: AbortSignal,
+  stopAsked: () => void,
+): Promise<void> {
   const home = homeAt(folder);
   const settings = loadSettings(home, {}, { 'http.port': 0 });
   print(`${style.bold('Darkbloom demo')}: a coordinator and a provider on this machine, over a real socket, encrypted`);
-  const daemon = await Daemon.start({ home, settings, env: environment, log: silentLog() });
+  const daemon = await Daemon.start({ home, settings, env: environment, log: silentLog(), stopAsked });
   try {
     const { base_url: baseUrl } = daemon.record;
     printDone(`coordinator on ${baseUrl}`);

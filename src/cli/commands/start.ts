@@ -42,7 +42,7 @@ async function start(flags: StartFlags): Promise<void> {
   const settings = loadSettings(home, environment, flagValues(flags));
   const log = createLog(settings.log.level, process.stderr);
   const stop = listenForStop();
-  const daemon = await Daemon.start({ home, settings, env: environment, log });
+  const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
 
   const { base_url, mode } = daemon.record;
   print(`${style.bold('Darkbloom provider')} ${VERSION}`);

@@ -1,0 +1,108 @@
+import type { Identity } from '../crypto/identity.js';
+import type { Log } from '../log.js';
+import type { Posture } from '../machine/posture.js';
+import type { InstalledModel } from '../models/store.js';
+import type { AttestationChallenge, CoordinatorMessage } from '../protocol/coordinator-messages.js';
+import { answerChallenge } from './challenges.js';
+import type { Jobs } from './jobs.js';
+import type { Connection } from './link.js';
+import { declinePrefetch, obeyLoad } from './model-orders.js';
+
+interface DeskOptions {
+  jobs: Jobs;
+  identity: Identity;
+  models: readonly InstalledModel[];
+  /** Security facts of this moment. */
+  posture: () => Promise<Posture>;
+  /** @throws DarkbloomError when the model is unknown, does not fit or cannot be loaded. */
+  load: (modelId: string) => Promise<void>;
+  /** Throws what refuses new work now. */
+  refuse: () => void;
+  log: Log;
+}
+
+/** What the coordinator said of this machine. */
+export interface CoordinatorView {
+  runtimeVerified?: boolean;
+  /** In words, one for each component that it does not accept. */
+  mismatches?: string[];
+  trustLevel?: string;
+  trustStatus?: string;
+  trustReason?: string;
+}
+
+/** Takes every frame of the coordinator to who answers it; none of them blocks the next. */
+export class Desk {
+  readonly #options: DeskOptions;
+  #view: CoordinatorView | undefined;
+
+  constructor(options: DeskOptions) {
+    this.#options = options;
+  }
+
+  /** `undefined` until the coordinator said something about this machine. */
+  get view(): CoordinatorView | undefined {
+    return this.#view;
+  }
+
+  receive(message: CoordinatorMessage, connection: Connection): void {
+    const { jobs, load, refuse, log } = this.#options;
+    switch (message.type) {
+      case 'inference_request':
+        jobs.start(message, connection);
+        return;
+      case 'cancel':
+        jobs.cancel(message.request_id);
+        return;
+      case 'attestation_challenge':
+        void this.#answer(message, connection);
+        return;
+      case 'load_model':
+        void obeyLoad(message.model_id, connection, { load, refuse });
+        return;
+      case 'prefetch_model':
+        void declinePrefetch(message.model_id, connection);
+        return;
+      case 'runtime_status': {
+        const mismatches = (message.mismatches ?? []).map(
+          ({ component, expected, got }) =>
+            `${component}: wants ${expected ?? 'another'}, this is ${got ?? 'not told'}`,
+        );
+        this.#view = { ...this.#view, runtimeVerified: message.verified, mismatches };
+        if (message.verified) log.info('the coordinator accepts this runtime');
+        else log.warn({ mismatches }, 'connected, not routable here');
+        return;
+      }
+      case 'trust_status': {
+        const { trust_level: level, status, reason } = message;
+        this.#view = {
+          ...this.#view,
+          trustLevel: level,
+          trustStatus: status,
+          ...(reason === undefined ? {} : { trustReason: reason }),
+        };
+        log.info({ level, status, reason }, 'trust of the coordinator');
+        return;
+      }
+      case 'desired_models':
+        return; // the owner chooses the models of this machine
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** The connection is gone, and what its coordinator said with it. */
+  lost(): void {
+    this.#view = undefined;
+    this.#options.jobs.abortAll();
+  }
+
+  async #answer(challenge: AttestationChallenge, connection: Connection): Promise<void> {
+    const { identity, models, posture, log } = this.#options;
+    try {
+      await connection.send(answerChallenge(challenge, { identity, models, posture: await posture() }));
+    } catch (error) {
+      log.error({ err: error }, 'a challenge could not be answered');
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import { describe, expect, test } from 'vitest';
+import type { Account } from '../../src/coordinator/accounts.js';
+import { eligible, hasRoom, routeModeOf, type Machine } from '../../src/coordinator/routing.js';
+import type { ModelInfo, SlotCapacity } from '../../src/protocol/provider-messages.js';
+
+const NOW = 1_782_054_245_000;
+const FRESHNESS_MS = 16 * 60_000;
+const BUILD = 'local/tiny-v2';
+const OLD_BUILD = 'local/tiny-v1';
+const HASH = 'a'.repeat(64);
+
+const ME: Account = { id: 'acct_me', name: 'me', isOwner: true, acceptUnattested: false };
+
+function model(id: string, changes: Partial<ModelInfo> = {}): ModelInfo {
+  return { id, size_bytes: 1, model_type: 'text', quantization: 'F16', ...changes };
+}
+
+function serving(...models: ModelInfo[]): Pick<Machine, 'models'> {
+  return { models: new Map(models.map((each) => [each.id, each])) };
+}
+
+function slot(changes: Partial<SlotCapacity> = {}): SlotCapacity {
+  return {
+    model: BUILD,
+    state: 'idle',
+    num_running: 0,
+    num_waiting: 0,
+    active_tokens: 0,
+    max_tokens_potential: 0,
+    ...changes,
+  };
+}
+
+function capacity(...slots: SlotCapacity[]): Pick<Machine, 'capacity'> {
+  return {
+    capacity: { slots, gpu_memory_active_gb: 0, gpu_memory_peak_gb: 0, gpu_memory_cache_gb: 0, total_memory_gb: 8 },
+  };
+}
+
+const hot = (thermal_state: string) => ({ metrics: { memory_pressure: 0, cpu_usage: 0, thermal_state } });
+
+/** My machine, free and in good order, with the build in memory. */
+function machine(changes: Partial<Machine> = {}): Machine {
+  return {
+    id: 'machine',
+    accountId: ME.id,
+    ...serving(model(BUILD)),
+    privateOnly: true,
+    encrypted: true,
+    draining: false,
+    challengedAt: NOW,
+    ...hot('nominal'),
+    ...capacity(slot()),
+    assigned: new Map(),
+    foreign: new Map(),
+    ...changes,
+  };
+}
+
+function chosen(machines: Machine[], wish: Partial<Parameters<typeof eligible>[1]> = {}) {
+  return eligible(machines, { account: ME, mode: 'self', builds: [{ id: BUILD }], now: NOW, ...wish });
+}
+
+const ids = (machines: Machine[], wish: Partial<Parameters<typeof eligible>[1]> = {}) =>
+  chosen(machines, wish).map((candidate) => candidate.machine.id);
+
+describe('the route of a request', () => {
+  test.each([
+    { header: undefined, onlySelf: false, fallback: 'none', mode: 'none' },
+    { header: undefined, onlySelf: false, fallback: 'self', mode: 'self' },
+    { header: 'self', onlySelf: false, fallback: 'none', mode: 'self' },
+    { header: ' SELF ', onlySelf: false, fallback: 'none', mode: 'self' },
+    { header: 'prefer', onlySelf: false, fallback: 'self', mode: 'prefer' },
+    { header: 'Prefer', onlySelf: false, fallback: 'none', mode: 'prefer' },
+    { header: 'none', onlySelf: false, fallback: 'self', mode: 'none' },
+    { header: '', onlySelf: false, fallback: 'self', mode: 'none' },
+    { header: 'self, prefer', onlySelf: false, fallback: 'self', mode: 'none' },
+    { header: undefined, onlySelf: true, fallback: 'none', mode: 'self' },
+    { header: 'none', onlySelf: true, fallback: 'none', mode: 'self' },
+    { header: 'prefer', onlySelf: true, fallback: 'none', mode: 'self' },
+  ] as const)(
+    'with the header $header, a key for own machines only: $onlySelf, and otherwise $fallback, is $mode',
+    ({ header, onlySelf, fallback, mode }) => {
+      expect(routeModeOf(header, onlySelf, fallback)).toBe(mode);
+    },
+  );
+});
+
+describe('a machine of the account itself', () => {
+  test.each([
+    { privateOnly: true, acceptUnattested: false },
+    { privateOnly: true, acceptUnattested: true },
+    { privateOnly: false, acceptUnattested: false },
+    { privateOnly: false, acceptUnattested: true },
+  ])('serves whoever agreed to what: $privateOnly, $acceptUnattested', ({ privateOnly, acceptUnattested }) => {
+    for (const mode of ['none', 'prefer', 'self'] as const) {
+      const [candidate] = chosen([machine({ privateOnly })], { mode, account: { ...ME, acceptUnattested } });
+      expect(candidate).toMatchObject({ build: BUILD, own: true });
+    }
+  });
+});
+
+describe("another person's machine", () => {
+  test.each([
+    { mode: 'none', privateOnly: false, acceptUnattested: true, serves: true },
+    { mode: 'none', privateOnly: true, acceptUnattested: true, serves: false },
+    { mode: 'none', privateOnly: false, acceptUnattested: false, serves: false },
+    { mode: 'none', privateOnly: true, acceptUnattested: false, serves: false },
+    { mode: 'prefer', privateOnly: false, acceptUnattested: true, serves: true },
+    { mode: 'prefer', privateOnly: true, acceptUnattested: true, serves: false },
+    { mode: 'prefer', privateOnly: false, acceptUnattested: false, serves: false },
+    { mode: 'prefer', privateOnly: true, acceptUnattested: false, serves: false },
+    { mode: 'self', privateOnly: false, acceptUnattested: true, serves: false },
+    { mode: 'self', privateOnly: true, acceptUnattested: true, serves: false },
+    { mode: 'self', privateOnly: false, acceptUnattested: false, serves: false },
+    { mode: 'self', privateOnly: true, acceptUnattested: false, serves: false },
+  ] as const)(
+    'by the route $mode, private: $privateOnly, accepted unattested: $acceptUnattested, serves: $serves',
+    ({ mode, privateOnly, acceptUnattested, serves }) => {
+      const candidates = chosen([machine({ accountId: 'acct_other', privateOnly })], {
+        mode,
+        account: { ...ME, acceptUnattested },
+      });
+      expect(candidates.map(({ own }) => own)).toEqual(serves ? [false] : []);
+    },
+  );
+});
+
+test.each<[string, Partial<Machine>]>([
+  ['is linked to no account', { accountId: undefined }],
+  ['cannot be sealed to', { encrypted: false }],
+  ['is draining', { draining: true }],
+  ['is too hot', hot('critical')],
+  ['never answered a challenge', { challengedAt: undefined }],
+  ['answered its last challenge too long ago', { challengedAt: NOW - FRESHNESS_MS - 1 }],
+  ['does not have the build', serving(model('local/other'))],
+  ['cannot render the template of the build', serving(model(BUILD, { template_render_ok: false }))],
+])('a machine that %s serves not even its owner', (_, changes) => {
+  expect(ids([machine(changes)])).toEqual([]);
+});
+
+test.each<[string, Partial<Machine>]>([
+  ['answered its last challenge 16 minutes ago', { challengedAt: NOW - FRESHNESS_MS }],
+  ['is warm', hot('serious')],
+  ['has said nothing of its load', { metrics: undefined, capacity: undefined }],
+  ['has tried the template', serving(model(BUILD, { template_render_ok: true }))],
+])('a machine that %s serves', (_, changes) => {
+  expect(ids([machine(changes)])).toEqual(['machine']);
+});
+
+test.each<{ pinned: string | undefined; told: string | undefined; serves: boolean }>([
+  { pinned: HASH, told: HASH, serves: true },
+  { pinned: HASH, told: 'b'.repeat(64), serves: false },
+  { pinned: HASH, told: undefined, serves: true },
+  { pinned: undefined, told: HASH, serves: true },
+  { pinned: undefined, told: undefined, serves: true },
+])('with the weights pinned to $pinned, a machine with $told serves: $serves', ({ pinned, told, serves }) => {
+  const weights = told === undefined ? {} : { weight_hash: told };
+  const wish = { builds: [{ id: BUILD, weightHash: pinned }] };
+  expect(ids([machine(serving(model(BUILD, weights)))], wish)).toEqual(serves ? ['machine'] : []);
+});
+
+describe('the order to try machines in', () => {
+  const guest: Account = { ...ME, acceptUnattested: true };
+  const busy = (requests: number) => ({ assigned: new Map([[BUILD, requests]]) });
+  const open = (id: string, changes: Partial<Machine> = {}) =>
+    machine({ id, accountId: 'acct_other', privateOnly: false, ...changes });
+
+  test('is own ones first where that was asked, even cold and busy', () => {
+    const own = machine({ id: 'own', capacity: undefined, ...busy(3) });
+    expect(ids([open('other'), own], { mode: 'prefer', account: guest })).toEqual(['own', 'other']);
+  });
+
+  test('does not look at who owns what where nothing was asked', () => {
+    const own = machine({ id: 'own', ...busy(1) });
+    expect(ids([own, open('other')], { mode: 'none', account: guest })).toEqual(['other', 'own']);
+  });
+
+  test.each(['idle_shutdown', 'reloading', 'crashed'])('is the model in memory before one that is %s', (state) => {
+    const cold = machine({ id: 'cold', ...capacity(slot({ state })) });
+    const unknown = machine({ id: 'unknown', capacity: undefined });
+    const warm = machine({ id: 'warm', ...capacity(slot({ state: 'running' })), ...busy(3) });
+    expect(ids([cold, unknown, warm])).toEqual(['warm', 'cold', 'unknown']);
+  });
+
+  test('is the least busy first, counting what others sent there', () => {
+    const machines = [
+      machine({ id: 'three', ...busy(3) }),
+      machine({ id: 'two', ...busy(1), foreign: new Map([[BUILD, 1]]) }),
+      machine({ id: 'none' }),
+      machine({ id: 'one', foreign: new Map([[BUILD, 1]]) }),
+    ];
+    expect(ids(machines)).toEqual(['none', 'one', 'two', 'three']);
+  });
+
+  test('counts a build alone: requests of another build on the same machine do not matter', () => {
+    const other = machine({ id: 'other', assigned: new Map([[OLD_BUILD, 9]]) });
+    expect(ids([machine({ id: 'mine', ...busy(1) }), other])).toEqual(['other', 'mine']);
+  });
+});
+
+test('of two builds that will do, a machine is asked for the first it can serve', () => {
+  const builds = [{ id: BUILD, weightHash: HASH }, { id: OLD_BUILD }];
+  const both = machine({ id: 'both', ...serving(model(OLD_BUILD), model(BUILD)) });
+  const old = machine({ id: 'old', ...serving(model(OLD_BUILD)) });
+  const changed = machine({ id: 'changed', ...serving(model(BUILD, { weight_hash: 'c' }), model(OLD_BUILD)) });
+  const candidates = chosen([both, old, changed], { builds });
+  expect(new Map(candidates.map((candidate) => [candidate.machine.id, candidate.build]))).toEqual(
+    new Map([
+      ['both', BUILD],
+      ['old', OLD_BUILD],
+      ['changed', OLD_BUILD],
+    ]),
+  );
+});
+
+test.each<[string, Pick<Machine, 'capacity'>, number]>([
+  ['has said nothing', { capacity: undefined }, 4],
+  ['has said nothing of this build', capacity(slot({ model: OLD_BUILD, max_concurrency: 9 })), 4],
+  ['has not said how many', capacity(slot()), 4],
+  ['says 1', capacity(slot({ max_concurrency: 1 })), 1],
+  ['says 24', capacity(slot({ max_concurrency: 24 })), 24],
+  ['says 1000', capacity(slot({ max_concurrency: 1_000 })), 24],
+])('a machine that %s has room below %i requests', (_, told, most) => {
+  const full = (requests: number, foreign = 0) => ({
+    machine: machine({ ...told, assigned: new Map([[BUILD, requests]]), foreign: new Map([[BUILD, foreign]]) }),
+    build: BUILD,
+    own: true,
+  });
+  expect([hasRoom(full(most - 1)), hasRoom(full(most))]).toEqual([true, false]);
+  expect(hasRoom(full(0, most))).toBe(false);
+});
