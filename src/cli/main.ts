@@ -4,13 +4,17 @@ import { coordinatorCommand } from './commands/coordinator.js';
 import { demoCommand } from './commands/demo.js';
 import { linkCommand } from './commands/link.js';
 import { localCommand } from './commands/local.js';
+import { pauseCommand, resumeCommand } from './commands/pause.js';
 import { startCommand } from './commands/start.js';
+import { statusCommand } from './commands/status.js';
+import { stopCommand } from './commands/stop.js';
 import { reportFailure, USAGE_EXIT } from './failure.js';
 
 const HELP = `
 Examples:
   $ darkbloom-provider demo                 see one request go the whole way, then try it from your own program
   $ darkbloom-provider start                serve this machine's models until Ctrl-C
+  $ darkbloom-provider status               what it does at this moment
   $ darkbloom-provider local                base URL and key for programs on this machine
 
 Exit codes: 0 done, 64 the request was wrong, 65 settings or files are wrong, 70 a fault of ours,
@@ -23,7 +27,18 @@ const program = new Command('darkbloom-provider')
   .showSuggestionAfterError()
   .exitOverride();
 
-for (const command of [startCommand(), demoCommand(), localCommand(), linkCommand(), coordinatorCommand()]) {
+const COMMANDS = [
+  startCommand(),
+  stopCommand(),
+  statusCommand(),
+  pauseCommand(),
+  resumeCommand(),
+  localCommand(),
+  linkCommand(),
+  coordinatorCommand(),
+  demoCommand(),
+];
+for (const command of COMMANDS) {
   program.addCommand(inheritExit(command));
 }
 

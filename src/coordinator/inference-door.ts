@@ -185,9 +185,11 @@ function refusal(model: string, mode: RouteMode, { account }: Caller, { accounts
   }
   const own = fleet.machines.filter(({ accountId }) => accountId === account.id);
   if (own.length > 0 && own.every(({ draining }) => draining)) {
-    return new DarkbloomError('draining', 'Your machine is stopping or paused and takes nothing new.', {
-      retryAfterS: 3,
-    });
+    return new DarkbloomError(
+      'draining',
+      'Your machine is paused or stopping. `darkbloom-provider resume` lets a paused one serve again.',
+      { retryAfterS: 3 },
+    );
   }
   if (own.length > 0) {
     return new DarkbloomError('model_not_loaded', `Your machine is connected but cannot serve '${model}' now.`, {

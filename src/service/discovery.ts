@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
 import { readFileIfPresent, writePrivateFile } from '../util/files.js';
+import { isAlive } from '../util/processes.js';
 
 /** Where local programs find the running daemon: base URL and key, in a 0600 file of the home. */
 const DiscoveryRecord = z.object({
@@ -39,16 +40,6 @@ function tryJson(text: string): unknown {
     return JSON.parse(text);
   } catch {
     return undefined;
-  }
-}
-
-/** A process of another user cannot be signalled, but it is there. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
 

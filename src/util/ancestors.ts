@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { every, type Clock } from './clock.js';
+import { isAlive } from './processes.js';
 
 const LOOK_EVERY_MS = 500;
 /** Shells and npm between a person's command and this process. */
@@ -37,14 +38,5 @@ function parentOf(pid: number): [number, string] {
     return [parent, parent > 1 ? ask('command', parent) : ''];
   } catch {
     return [0, ''];
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }

@@ -1,5 +1,4 @@
-import { expect, test } from 'vitest';
-import { z } from 'zod';
+import { describe, expect, test } from 'vitest';
 import { createApp } from '../../src/http/app.js';
 import { readJson, readOptionalJson } from '../../src/http/body.js';
 import { silentLog } from '../../src/log.js';
@@ -10,36 +9,101 @@ const app = createApp(silentLog());
 app.post('/needed', async (context) => context.json(await readJson(context, LIMIT)));
 app.post('/optional', async (context) => context.json(await readOptionalJson(context, LIMIT)));
 
-const Failure = z.object({ error: z.object({ type: z.string(), message: z.string() }) });
-
 async function post(path: string, init: RequestInit) {
   const response = await app.request(path, { method: 'POST', ...init });
-  return { status: response.status, json: (await response.json()) as unknown };
+  const json: unknown = await response.json();
+  return { status: response.status, json };
 }
 
-/** A body of unknown length, and how much of it was read. */
-function streamed(...pieces: string[]) {
-  const read: string[] = [];
-  let left = false;
+/** A body whose length nobody announced, and what became of it. */
+function streamed(...pieces: Uint8Array[]) {
+  const fate = { read: 0, left: false };
   const body = new ReadableStream<Uint8Array>(
     {
       pull(controller) {
-        const piece = pieces[read.length];
-        if (piece === undefined) return controller.close();
-        read.push(piece);
-        controller.enqueue(Buffer.from(piece));
+        const piece = pieces[fate.read++];
+        if (piece === undefined) controller.close();
+        else controller.enqueue(piece);
       },
-      cancel: () => void (left = true),
+      cancel: () => void (fate.left = true),
     },
     { highWaterMark: 0 },
   );
-  return { read, left: () => left, init: { body, duplex: 'half' as const } };
+  return { fate, init: { body, duplex: 'half' as const, headers: { 'transfer-encoding': 'chunked' } } };
 }
 
-test('an object of exactly the limit is read, also in pieces that cut a character', async () => {
-  const text = '{"a":"bücher öööö"}'.slice(0, -2);
-  const whole = `${text}"}`;
-  expect(Buffer.byteLength('{"a":"1234567890"}')).toBeLessThan(LIMIT);
-  expect(whole).toContain('ü');
-  expect((await post('/needed', { body: '{"a":"123456789012"}' })).json).toEqual({ a: '123456789012' });
+const refusedAs = (status: number, type: string, message: RegExp) => ({
+  status,
+  json: { error: { type, code: type, message: expect.stringMatching(message) as string } },
+});
+const tooLarge = (bytes: number) =>
+  refusedAs(413, 'invalid_request_error', new RegExp(`at least ${bytes} bytes; the limit is ${LIMIT}`, 'u'));
+
+describe('a body', () => {
+  test('of exactly the limit is read', async () => {
+    const body = '{"a":"123456789012"}';
+    expect(body).toHaveLength(LIMIT);
+    expect(await post('/needed', { body })).toEqual({ status: 200, json: { a: '123456789012' } });
+  });
+
+  test('that comes in pieces is put together, also where a piece ends inside a character', async () => {
+    const bytes = Buffer.from('{"a":"ü"}');
+    const { init } = streamed(bytes.subarray(0, 7), bytes.subarray(7));
+    expect(await post('/needed', init)).toEqual({ status: 200, json: { a: 'ü' } });
+  });
+
+  test('that announces too much is refused unread', async () => {
+    const { fate, init } = streamed(Buffer.from('{}'));
+    const answer = await post('/needed', { ...init, headers: { 'content-length': '21' } });
+    expect(answer).toEqual(tooLarge(21));
+    expect(fate.read).toBe(0);
+  });
+
+  test.each([undefined, '2', 'many', '-5'])(
+    'that is longer than it announced (%s) is read to the limit and not further',
+    async (announced) => {
+      const half = Buffer.from(' '.repeat(LIMIT / 2));
+      const { fate, init } = streamed(half, half, Buffer.from('{'), half, half);
+      const headers = announced === undefined ? {} : { 'content-length': announced };
+      expect(await post('/needed', { ...init, headers })).toEqual(tooLarge(LIMIT + 1));
+      expect(fate).toEqual({ read: 3, left: true });
+    },
+  );
+
+  test.each(['', '{', 'no json', '{"a":1} {}', '\uFEFF{}'])('%j is not JSON, and is not quoted', async (body) => {
+    const answer = await post('/needed', { body });
+    expect(answer).toEqual(refusedAs(400, 'invalid_request_error', /not valid JSON \(\d+ characters\)/u));
+  });
+
+  test('that is missing is not JSON', async () => {
+    expect((await post('/needed', {})).status).toBe(400);
+  });
+
+  test.each(['[]', '"text"', '7', 'null', 'true'])('%s is no object', async (body) => {
+    expect(await post('/needed', { body })).toEqual(refusedAs(400, 'invalid_request_error', /must be a JSON object/u));
+  });
+});
+
+describe('a body that may be left out', () => {
+  test.each<[string, RequestInit]>([
+    ['missing', {}],
+    ['announced as empty', { body: '', headers: { 'content-length': '0' } }],
+  ])('is an empty object when it is %s', async (_, init) => {
+    expect(await post('/optional', init)).toEqual({ status: 200, json: {} });
+  });
+
+  test('is read when its length is announced', async () => {
+    const init = { body: '{"a":1}', headers: { 'content-length': '7' } };
+    expect(await post('/optional', init)).toEqual({ status: 200, json: { a: 1 } });
+  });
+
+  test('is read when it comes in pieces', async () => {
+    const { init } = streamed(Buffer.from('{"a"'), Buffer.from(':1}'));
+    expect(await post('/optional', init)).toEqual({ status: 200, json: { a: 1 } });
+  });
+
+  test('must be right when it is there', async () => {
+    const init = { body: '[]', headers: { 'content-length': '2' } };
+    expect((await post('/optional', init)).status).toBe(400);
+  });
 });

@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command } from 'commander';
+import { environment, findHome, type Home } from '../../config.js';
+import { DarkbloomError } from '../../errors.js';
+import { askDaemon } from '../control-client.js';
+import { statusLines } from '../status-view.js';
+import { listenForStop } from '../stopping.js';
+import { print, style } from '../style.js';
+
+const DEFAULT_WIDTH = 80;
+const WATCH_PERIOD_MS = 1_000;
+
+export function statusCommand(): Command {
+  return new Command('status')
+    .description('what the running daemon does at this moment')
+    .option('--json', 'one JSON object')
+    .option('--watch', 'full screen, every second, until Ctrl-C')
+    .addHelpText(
+      'after',
+      `
+Asked from the daemon itself over a local socket, never read from a file that may be old.
+Exit code 75 when no daemon runs.
+
+Examples:
+  $ darkbloom-provider status
+  $ darkbloom-provider status --watch
+  $ darkbloom-provider status --json | jq .requests`,
+    )
+    .action(status);
+}
+
+async function status(flags: { json?: true; watch?: true }): Promise<void> {
+  const home = findHome(environment);
+  if (flags.watch === true) {
+    await watch(home);
+    return;
+  }
+  const now = await askDaemon(home, 'GET', '/status');
+  if (flags.json === true) print(JSON.stringify(now));
+  else for (const line of statusLines(now, width(), Date.now())) print(line);
+}
+
+function width(): number {
+  return process.stdout.columns || DEFAULT_WIDTH;
+}
+
+const ENTER_SCREEN = '\x1b[?1049h\x1b[?25l';
+const LEAVE_SCREEN = '\x1b[?1049l\x1b[?25h';
+const HOME_AND_CLEAR = '\x1b[H\x1b[J';
+
+/** A screen of its own, left as it was found. */
+async function watch(home: Home): Promise<void> {
+  if (!process.stdout.isTTY) throw new DarkbloomError('usage', '--watch needs a terminal. Use --json in scripts.');
+  const stop = listenForStop();
+  const stopped = new AbortController();
+  void stop.asked.then(() => stopped.abort());
+  process.stdout.write(ENTER_SCREEN);
+  try {
+    while (!stopped.signal.aborted) {
+      process.stdout.write(HOME_AND_CLEAR + (await screen(home)));
+      await sleep(WATCH_PERIOD_MS, undefined, { signal: stopped.signal }).catch(() => undefined);
+    }
+  } finally {
+    process.stdout.write(LEAVE_SCREEN);
+  }
+}
+
+async function screen(home: Home): Promise<string> {
+  const rows = (process.stdout.rows || 24) - 1;
+  const title = style.bold('Darkbloom provider');
+  const lines = await currentLines(home);
+  return [title, '', ...lines]
+    .slice(0, rows - 1)
+    .concat(style.dim('Ctrl-C leaves'))
+    .join('\r\n');
+}
+
+/** A daemon that stops and comes back is waited for. */
+async function currentLines(home: Home): Promise<string[]> {
+  try {
+    return statusLines(await askDaemon(home, 'GET', '/status'), width(), Date.now());
+  } catch (error) {
+    if (error instanceof DarkbloomError) return [error.message];
+    throw error;
+  }
+}

@@ -1,0 +1,151 @@
+import type { Status } from '../service/status.js';
+import { style } from './style.js';
+
+/** Status in words, as lines no wider than `width`. Pure. */
+
+const GIB = 1024 ** 3;
+const BARS = '▁▂▃▄▅▆▇█';
+const NAME_WIDTH = 12;
+
+export function statusLines(status: Status, width: number, now: number): string[] {
+  return [
+    fact('state', stateText(status), width),
+    fact('mode', modeText(status), width),
+    fact('connection', connectionText(status, now), width),
+    ...(status.trust === undefined ? [] : [fact('trust', trustText(status.trust), width)]),
+    fact('address', status.base_url, width),
+    fact('requests', requestsText(status), width),
+    fact('speed', `${speedNow(status)} tokens/s  ${sparkline(status.tokens_per_second, width)}`, width),
+    fact('memory', memoryText(status), width),
+    fact('up', `${duration(now - Date.parse(status.started_at))}, process ${status.pid}`, width),
+    '',
+    ...modelLines(status, width),
+    ...errorLines(status, width, now),
+  ];
+}
+
+/** Cuts what does not fit, and says so with an ellipsis. */
+export function fit(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+}
+
+function fact(name: string, text: string, width: number): string {
+  return `${style.dim(name.padEnd(NAME_WIDTH))}${fit(text, width - NAME_WIDTH)}`;
+}
+
+function stateText({ state }: Status): string {
+  switch (state) {
+    case 'serving':
+      return 'serving';
+    case 'paused':
+      return 'paused: every request is refused; `darkbloom-provider resume` goes on';
+    case 'draining':
+      return 'draining: finishing what runs, then it stops';
+    case 'starting':
+      return 'starting';
+    case 'stopped':
+      return 'stopped';
+    default:
+      return state satisfies never;
+  }
+}
+
+function modeText({ mode, connection }: Status): string {
+  return mode === 'local' ? 'local: this machine is its own coordinator' : `linked to ${connection.coordinator_url}`;
+}
+
+function connectionText({ connection }: Status, now: number): string {
+  const since = duration(now - Date.parse(connection.since));
+  switch (connection.state) {
+    case 'online':
+      return `connected for ${since}`;
+    case 'waiting':
+    case 'dialing':
+    case 'registering': {
+      const why = connection.last_loss === undefined ? '' : ` (${connection.last_loss})`;
+      return `not connected, try ${(connection.attempt ?? 0) + 1}${why}`;
+    }
+    case 'closed':
+      return 'closed';
+    default:
+      return connection.state satisfies never;
+  }
+}
+
+function trustText(trust: NonNullable<Status['trust']>): string {
+  if (trust.runtime_verified === false) {
+    return `connected, not routable here: ${(trust.mismatches ?? []).join('; ') || 'the runtime is not accepted'}`;
+  }
+  const words = [trust.level, trust.status, trust.reason].filter((word) => word !== undefined);
+  return words.length === 0 ? 'the coordinator accepts this runtime' : words.join(', ');
+}
+
+function requestsText({ requests }: Status): string {
+  const { running, waiting, served, tokens_generated: tokens } = requests;
+  return `${running} running, ${waiting} waiting; ${served} served with ${tokens} tokens since the start`;
+}
+
+function speedNow({ tokens_per_second: history }: Status): number {
+  return history.at(-1) ?? 0;
+}
+
+/** The last seconds as bars, as many as fit, the newest at the right. */
+export function sparkline(history: readonly number[], width: number): string {
+  const room = Math.max(0, Math.min(history.length, width - NAME_WIDTH - 20));
+  const shown = room === 0 ? [] : history.slice(-room);
+  const top = Math.max(1, ...shown);
+  return shown.map((value) => BARS[Math.round((value / top) * (BARS.length - 1))] ?? ' ').join('');
+}
+
+function memoryText({ memory }: Status): string {
+  return `${gib(memory.used_bytes)} of ${gib(memory.limit_bytes)} GiB in use by loaded models`;
+}
+
+function modelLines({ models }: Status, width: number): string[] {
+  return models.map((model) => {
+    const speed = model.decode_tps === undefined ? '' : `, ${Math.round(model.decode_tps)} tokens/s a stream`;
+    const busy = model.running + model.waiting === 0 ? '' : `, ${model.running} running, ${model.waiting} waiting`;
+    const text = `${model.alias}: ${modelState(model.state)}, ${gib(model.memory_bytes)} GiB${busy}${speed}`;
+    return fact('model', text, width);
+  });
+}
+
+function modelState(state: Status['models'][number]['state']): string {
+  switch (state) {
+    case 'absent':
+      return 'not loaded (its first request loads it)';
+    case 'ready':
+      return 'loaded';
+    case 'loading':
+      return 'loading';
+    case 'unloading':
+      return 'being unloaded';
+    case 'failed':
+      return 'could not be loaded';
+    default:
+      return state satisfies never;
+  }
+}
+
+function errorLines({ errors }: Status, width: number, now: number): string[] {
+  if (errors.length === 0) return [];
+  const lines = errors
+    .slice(0, 3)
+    .map(({ at, message }) => fact('', `${duration(now - Date.parse(at))} ago: ${message}`, width));
+  return ['', `${style.dim('last errors')}`, ...lines];
+}
+
+function gib(bytes: number): string {
+  return (bytes / GIB).toFixed(1);
+}
+
+/** `2 h 5 min`, `40 s`. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1_000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return `${hours} h ${minutes % 60} min`;
+  return `${Math.floor(hours / 24)} days`;
+}
