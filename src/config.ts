@@ -173,6 +173,46 @@ export function loadSettings(home: Home, env: Environment, flags: Values): Setti
   });
 }
 
+/** A setting, its value now and who set it. */
+export interface ExplainedSetting {
+  key: string;
+  /** Absent: not set, and without a default. */
+  value?: unknown;
+  /** `default`, the variable, or file and line. */
+  origin: string;
+  meaning: string;
+}
+
+/** Every setting as the next start would see it.
+ *  @throws DarkbloomError `config_invalid`. */
+export function explainSettings(home: Home, env: Environment): ExplainedSetting[] {
+  const settings: Record<string, Record<string, unknown>> = loadSettings(home, env, {});
+  const text = readConfigText(home.config);
+  const file = fileValues(text, home.config);
+  const fromEnv = environmentValues(env);
+  return SETTING_KEYS.map((key) => {
+    const [table, name] = splitKey(key);
+    const value = settings[table]?.[name];
+    const inFile = key in file ? `${home.config}, line ${lineOf(text, key)}` : 'default';
+    return {
+      key,
+      ...(value === undefined ? {} : { value }),
+      origin: key in fromEnv ? variableName(key) : inFile,
+      meaning: meaningOf(table, name),
+    };
+  });
+}
+
+function meaningOf(table: string, name: string): string {
+  const tables: Record<string, { unwrap: () => { shape: Record<string, z.ZodType> } }> = Settings.shape;
+  return tables[table]?.unwrap().shape[name]?.description ?? '';
+}
+
+/** The settings file as JSON Schema, for editors. */
+export function settingsSchema(): object {
+  return z.toJSONSchema(Settings, { io: 'input', unrepresentable: 'any' });
+}
+
 function readConfigText(path: string): string {
   try {
     return existsSync(path) ? readFileSync(path, 'utf8') : '';

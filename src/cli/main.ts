@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { VERSION } from '../util/version.js';
+import { configCommand } from './commands/config.js';
 import { coordinatorCommand } from './commands/coordinator.js';
 import { demoCommand } from './commands/demo.js';
 import { linkCommand } from './commands/link.js';
@@ -35,6 +36,7 @@ const COMMANDS = [
   resumeCommand(),
   localCommand(),
   linkCommand(),
+  configCommand(),
   coordinatorCommand(),
   demoCommand(),
 ];

@@ -1,15 +1,45 @@
-/** The text of a TOML file with one string set under a table; every other line, comments too, stays as it is. */
-export function setTomlString(text: string, table: string, key: string, value: string): string {
-  const line = `${key} = ${JSON.stringify(value)}`;
-  const lines = text === '' ? [] : text.replace(/\n$/u, '').split('\n');
-  const header = lines.findIndex((candidate) => candidate.trim() === `[${table}]`);
-  if (header < 0) return [...lines, ...(lines.length === 0 ? [] : ['']), `[${table}]`, line, ''].join('\n');
-  const after = lines.findIndex((candidate, index) => index > header && candidate.trimStart().startsWith('['));
-  const end = after < 0 ? lines.length : after;
-  const existing = lines.findIndex(
-    (candidate, index) => index > header && index < end && new RegExp(`^\\s*${key}\\s*=`, 'u').test(candidate),
-  );
-  if (existing >= 0) lines[existing] = line;
-  else lines.splice(header + 1, 0, line);
+/** Targeted edits of a TOML file's text: one key of one table; every other line, comments too, stays as it is. */
+
+/** `value` as a TOML literal: digits and true or false bare, all else a string. */
+export function tomlLiteral(value: string): string {
+  return /^(\d+|true|false)$/u.test(value) ? value : JSON.stringify(value);
+}
+
+/** The text with `key` of `[table]` set to a literal; the table is added at the end when it is missing. */
+export function setTomlValue(text: string, table: string, key: string, literal: string): string {
+  const line = `${key} = ${literal}`;
+  const lines = linesOf(text);
+  const at = find(lines, table, key);
+  if (at.header < 0) return [...lines, ...(lines.length === 0 ? [] : ['']), `[${table}]`, line, ''].join('\n');
+  if (at.key >= 0) lines[at.key] = line + commentOf(lines[at.key] ?? '');
+  else lines.splice(at.header + 1, 0, line);
   return `${lines.join('\n')}\n`;
+}
+
+/** The text without `key` of `[table]`. */
+export function removeTomlKey(text: string, table: string, key: string): string {
+  const lines = linesOf(text);
+  const { key: at } = find(lines, table, key);
+  if (at >= 0) lines.splice(at, 1);
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+function linesOf(text: string): string[] {
+  return text === '' ? [] : text.replace(/\n$/u, '').split('\n');
+}
+
+function find(lines: readonly string[], table: string, key: string): { header: number; key: number } {
+  const header = lines.findIndex((line) => line.replace(/#.*$/u, '').trim() === `[${table}]`);
+  const after = lines.findIndex((line, index) => index > header && line.trimStart().startsWith('['));
+  const end = after < 0 ? lines.length : after;
+  const sets = new RegExp(`^\\s*["']?${key.replace(/[.\\]/gu, '\\$&')}["']?\\s*=`, 'u');
+  const at = lines.findIndex((line, index) => header >= 0 && index > header && index < end && sets.test(line));
+  return { header, key: at };
+}
+
+/** The comment behind a value, outside of strings. */
+function commentOf(line: string): string {
+  const bare = line.replace(/"(\\.|[^"\\])*"|'[^']*'/gu, (text) => ' '.repeat(text.length));
+  const at = bare.indexOf('#');
+  return at < 0 ? '' : ` ${line.slice(at)}`;
 }

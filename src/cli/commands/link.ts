@@ -5,7 +5,7 @@ import { environment, fileValues, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { readDiscovery } from '../../service/discovery.js';
 import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
-import { setTomlString } from '../../util/toml-edit.js';
+import { setTomlValue } from '../../util/toml-edit.js';
 import { callCoordinator } from '../coordinator-client.js';
 import { print, printDone, style } from '../style.js';
 
@@ -98,5 +98,8 @@ function parse<T>(schema: z.ZodType<T>, answer: unknown, url: string): T {
 }
 
 function saveAddress(home: Home, url: string): void {
-  writePrivateFile(home.config, setTomlString(readFileIfPresent(home.config) ?? '', 'coordinator', 'url', url));
+  writePrivateFile(
+    home.config,
+    setTomlValue(readFileIfPresent(home.config) ?? '', 'coordinator', 'url', JSON.stringify(url)),
+  );
 }

@@ -1,0 +1,122 @@
+import { Command } from 'commander';
+import {
+  environment,
+  explainSettings,
+  fileValues,
+  findHome,
+  loadSettings,
+  SETTING_KEYS,
+  settingsSchema,
+  type ExplainedSetting,
+  type Home,
+} from '../../config.js';
+import { DarkbloomError } from '../../errors.js';
+import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
+import { nearest } from '../../util/nearest.js';
+import { removeTomlKey, setTomlValue, tomlLiteral } from '../../util/toml-edit.js';
+import { print, printDone, style } from '../style.js';
+
+const SCHEMA_VERSION = 1;
+const FILES_KEY = 'models.files';
+
+export function configCommand(): Command {
+  const command = new Command('config').description('show and change the settings').addHelpText(
+    'after',
+    `
+Settings lie in one TOML file; environment variables (DARKBLOOM_PROVIDER_HTTP_PORT for http.port) win over it, flags
+over both. A running daemon reads them at its next start.
+
+Examples:
+  $ darkbloom-provider config show --origin
+  $ darkbloom-provider config set http.port 9000
+  $ darkbloom-provider config set models.files.qwen /Users/me/models/qwen.gguf
+  $ darkbloom-provider config unset http.port`,
+  );
+  command
+    .command('show', { isDefault: true })
+    .description('every setting')
+    .option('--origin', 'also who set it')
+    .option('--json', 'one JSON object')
+    .action(show);
+  command.command('get').description('one value').argument('<key>').option('--json').action(get);
+  command
+    .command('set')
+    .description('write one value; comments in the file stay')
+    .argument('<key>')
+    .argument('<value>')
+    .action(set);
+  command.command('unset').description('go back to the default').argument('<key>').action(unset);
+  command
+    .command('schema')
+    .description('JSON Schema of the settings file, for editors')
+    .action(() => print(JSON.stringify(settingsSchema(), null, 2)));
+  return command;
+}
+
+function show({ origin, json }: { origin?: true; json?: true }): void {
+  const settings = explainSettings(findHome(environment), environment);
+  if (json === true) {
+    print(JSON.stringify({ schema_version: SCHEMA_VERSION, settings }));
+    return;
+  }
+  const width = Math.max(...settings.map(({ key }) => key.length));
+  for (const setting of settings) {
+    const value = valueText(setting);
+    const from = origin === true ? `  ${style.dim(setting.origin)}` : '';
+    print(`${setting.key.padEnd(width)}  ${value}${from}`);
+    print(`${' '.repeat(width)}  ${style.dim(setting.meaning)}`);
+  }
+}
+
+function valueText({ value }: ExplainedSetting): string {
+  return value === undefined ? 'not set' : typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+function get(key: string, { json }: { json?: true }): void {
+  const setting = explainSettings(findHome(environment), environment).find((known) => known.key === key);
+  if (setting === undefined) throw unknown(key);
+  if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, ...setting }));
+  else print(valueText(setting));
+}
+
+function set(key: string, value: string): void {
+  const { table, name } = place(key);
+  change((text) =>
+    setTomlValue(text, table, name, key.startsWith(FILES_KEY) ? JSON.stringify(value) : tomlLiteral(value)),
+  );
+  printDone(`${key} = ${value}. A running daemon uses it after a restart.`);
+}
+
+function unset(key: string): void {
+  const { table, name } = place(key);
+  change((text) => removeTomlKey(text, table, name));
+  printDone(`${key} is back to its default. A running daemon uses it after a restart.`);
+}
+
+/** Table and key in the file. The models of the owner are a table of their own. */
+function place(key: string): { table: string; name: string } {
+  if (key.startsWith(`${FILES_KEY}.`)) return { table: FILES_KEY, name: key.slice(FILES_KEY.length + 1) };
+  if (!SETTING_KEYS.includes(key) || key === FILES_KEY) throw unknown(key);
+  const [table = '', name = ''] = key.split('.');
+  return { table, name };
+}
+
+function unknown(key: string): DarkbloomError {
+  const meant = nearest(key, SETTING_KEYS);
+  const hint = meant === undefined ? `Known keys: ${SETTING_KEYS.join(', ')}.` : `Did you mean ${meant}?`;
+  return new DarkbloomError('usage', `There is no setting ${key}. ${hint}`);
+}
+
+/** Writes only what the next start would accept. */
+function change(edit: (text: string) => string): void {
+  const home = findHome(environment);
+  const text = edit(readFileIfPresent(home.config) ?? '');
+  check(text, home);
+  makePrivateFolder(home.folder);
+  writePrivateFile(home.config, text);
+}
+
+function check(text: string, home: Home): void {
+  // As flags, so that a bad value is told before it is in the file.
+  loadSettings({ ...home, config: '' }, {}, fileValues(text, home.config));
+}
