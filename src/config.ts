@@ -16,14 +16,18 @@ const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 export const Settings = z.strictObject({
   http: z
     .strictObject({
-      host: z.string().min(1).default('127.0.0.1').describe('Address the HTTP port is bound to'),
+      host: z
+        .string('must be a text')
+        .min(1, 'must not be empty')
+        .default('127.0.0.1')
+        .describe('Address the HTTP port is bound to'),
       port: wholeNumber(0, 65535).default(8000).describe('HTTP port; 0 takes a free one'),
     })
     .prefault({}),
   coordinator: z
     .strictObject({
       url: z
-        .url({ protocol: /^https?$/ })
+        .url({ protocol: /^https?$/, error: 'must be an address like http://studio.local:8787' })
         .transform((url) => url.replace(/\/+$/, ''))
         .optional()
         .describe('Address of the coordinator to serve; none: this machine is its own coordinator'),
@@ -53,7 +57,8 @@ export const Settings = z.strictObject({
       files: z
         .record(
           z.string().regex(MODEL_NAME, 'a model name is letters, digits, dot, dash and underscore'),
-          z.string().min(1),
+          z.string('must be the path of a GGUF file').min(1, 'must be the path of a GGUF file'),
+          'must be a table of lines like name = "/path/to/model.gguf"',
         )
         .default({})
         .describe('Own GGUF files: name = "/path/to/model.gguf"'),
@@ -75,7 +80,8 @@ function wholeNumber(min: number, max: number) {
 }
 
 function flag(fallback: boolean) {
-  return z.union([z.boolean(), z.enum(['true', 'false']).transform((word) => word === 'true')]).default(fallback);
+  const words = z.enum(['true', 'false']).transform((word) => word === 'true');
+  return z.union([z.boolean(), words], 'must be true or false').default(fallback);
 }
 
 /** Where everything of this installation lies. */

@@ -1,6 +1,6 @@
 import { chmodSync } from 'node:fs';
 import LibSql from 'libsql';
-import { DarkbloomError } from './errors.js';
+import { DarkbloomError, systemErrorCode } from './errors.js';
 
 export type SqlValue = string | number | bigint | null;
 
@@ -11,6 +11,7 @@ export interface Migration {
 }
 
 const BUSY_TIMEOUT_MS = 5_000;
+const DAMAGED: ReadonlySet<string> = new Set(['SQLITE_NOTADB', 'SQLITE_CORRUPT']);
 
 /**
  * One SQLite file: WAL, every commit synced to the disk, foreign keys enforced. Integers come back as BigInt:
@@ -20,19 +21,19 @@ export class Database {
   readonly #db: LibSql.Database;
 
   /** Opens or creates the file (0600) and brings it to the newest schema, each step in its own transaction.
-   *  @throws DarkbloomError `config_invalid` if the file is of a newer version of the program. */
+   *  @throws DarkbloomError `config_invalid` if the file is damaged or of a newer version of the program. */
   constructor(path: string, migrations: readonly Migration[]) {
     this.#db = new LibSql(path);
     this.#db.defaultSafeIntegers(true);
     if (path !== ':memory:') chmodSync(path, 0o600);
-    this.#db.exec(
-      `PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=${BUSY_TIMEOUT_MS};`,
-    );
     try {
+      this.#db.exec(
+        `PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA busy_timeout=${BUSY_TIMEOUT_MS};`,
+      );
       this.#migrate(path, migrations);
     } catch (error) {
       this.#db.close();
-      throw error;
+      throw DAMAGED.has(systemErrorCode(error) ?? '') ? damaged(path, error) : error;
     }
   }
 
@@ -77,4 +78,12 @@ export class Database {
   close(): void {
     this.#db.close();
   }
+}
+
+function damaged(path: string, cause: unknown): DarkbloomError {
+  return new DarkbloomError(
+    'config_invalid',
+    `${path} is damaged or no database at all. Put a backup in its place, or move it away to begin with empty books.`,
+    { cause },
+  );
 }

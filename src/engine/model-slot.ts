@@ -23,6 +23,8 @@ export interface EngineModel {
   shape: ModelShape;
   /** The context the model was trained for, tokens. */
   trainedContextTokens: number;
+  /** Longest answer, tokens. */
+  maxOutputTokens: number;
 }
 
 export interface SlotOptions {
@@ -51,7 +53,6 @@ export interface SlotSnapshot {
   loadMs: number | undefined;
   bytes: number;
   lastUsed: number;
-  runnerPid: number | undefined;
 }
 
 /** Waits for the turn to load and makes room in memory; resolves to the call that ends the turn. */
@@ -71,7 +72,9 @@ export class ModelSlot {
   readonly #admission: Admission;
   readonly #loads = new Set<Load>();
   #state: SlotState = { name: 'absent' };
+  readonly #closing = new AbortController();
   #loading: Promise<RunnerProcess> | undefined;
+  #unloading: Promise<void> | undefined;
   #decodeTps: number | undefined;
   #prefillTps: number | undefined;
   #lastUsed = 0;
@@ -107,18 +110,18 @@ export class ModelSlot {
     makeReady: () => Promise<RunnerProcess>,
   ): AsyncGenerator<ChatEvent> {
     this.#admission.check(this.model.alias);
+    const maxTokens = Math.min(request.maxTokens ?? Infinity, this.model.maxOutputTokens);
+    const load: Load = { prompt: 0, written: 0, bound: maxTokens };
     const entering = this.#admission.enter(request.owner, signal);
-    yield { type: 'accepted' };
-    const leave = await entering;
-    if (leave === undefined) {
-      yield { type: 'cancelled', usage: { promptTokens: 0, completionTokens: 0 } };
-      return;
-    }
-    const load: Load = { prompt: 0, written: 0, bound: request.maxTokens ?? this.contextTokens };
-    this.#loads.add(load);
     try {
-      const runner = await makeReady();
-      for await (const event of runner.generate(request, signal, (timing) => this.#learn(timing))) {
+      yield { type: 'accepted' };
+      const runner = (await entering) === undefined ? undefined : await untilAborted(makeReady(), signal);
+      if (runner === undefined) {
+        yield { type: 'cancelled', usage: { promptTokens: 0, completionTokens: 0 } };
+        return;
+      }
+      this.#loads.add(load);
+      for await (const event of runner.generate({ ...request, maxTokens }, signal, (timing) => this.#learn(timing))) {
         if (event.type === 'started') load.prompt = event.promptTokens;
         else if (event.type === 'text') load.written++;
         yield event;
@@ -126,28 +129,34 @@ export class ModelSlot {
     } finally {
       this.#loads.delete(load);
       this.#lastUsed = this.#options.clock.now();
-      leave();
+      void entering.then((leave) => leave?.()); // a reader that left while it waited gives back what it gets
     }
   }
 
   /** The loaded model's runner; starts it when there is none. Calls during a load share it.
-   *  @throws DarkbloomError `model_corrupt`, `insufficient_memory`, `runner_died`. */
+   *  @throws DarkbloomError `model_corrupt`, `insufficient_memory`, `runner_died`, `cancelled` when the slot closes. */
   load(prepare: Prepare): Promise<RunnerProcess> {
-    const now = this.#options.clock.now();
-    if (this.#state.name === 'failed' && this.#state.until <= now) this.#change({ type: 'retry' });
     if (this.#state.name === 'ready') return Promise.resolve(this.#state.runner);
+    if (this.#mayTryAgain()) this.#change({ type: 'retry' });
     if (this.#state.name === 'failed') return Promise.reject(this.#state.error);
     this.#loading ??= this.#start(prepare).finally(() => (this.#loading = undefined));
     return this.#loading;
   }
 
+  /** Whether the last load failed so long ago that the next one may be tried. */
+  #mayTryAgain(): boolean {
+    return this.#state.name === 'failed' && this.#state.until <= this.#options.clock.now();
+  }
+
   async #start(prepare: Prepare): Promise<RunnerProcess> {
     const { rows, threads, environment, clock, log } = this.#options;
+    await this.#unloading;
     this.#change({ type: 'load' });
     const begun = clock.now();
     let endTurn: (() => void) | undefined;
     try {
       endTurn = await prepare();
+      this.#closing.signal.throwIfAborted();
       const runner = await RunnerProcess.start(
         {
           type: 'load',
@@ -156,7 +165,7 @@ export class ModelSlot {
           contextTokens: this.contextTokens,
           ...(threads === undefined ? {} : { threads }),
         },
-        { environment, log: log.child({ model: this.model.id }) },
+        { environment, log: log.child({ model: this.model.id }), signal: this.#closing.signal },
       );
       this.#change({ type: 'loaded', runner, loadMs: clock.now() - begun });
       void runner.exited.then(() => this.#gone(runner));
@@ -178,20 +187,26 @@ export class ModelSlot {
     this.#change({ type: 'gone' });
   }
 
-  /** Gives the memory back. Does nothing unless the model is loaded. */
+  /** Gives the memory back. Does nothing unless the model is loaded and idle. */
   async unload(): Promise<void> {
+    if (!this.busy) await this.#release();
+  }
+
+  async #release(): Promise<void> {
     if (this.#state.name !== 'ready') return;
     const { runner } = this.#state;
     this.#change({ type: 'unload' });
-    await runner.close();
-    await runner.exited;
+    this.#unloading = runner.close();
+    await this.#unloading;
     this.#change({ type: 'gone' });
   }
 
-  /** Ends the runner also in the middle of a load. */
+  /** Ends the runner, also in the middle of a load. */
   async close(): Promise<void> {
+    this.#closing.abort();
     await this.#loading?.catch(() => undefined);
-    await this.unload();
+    await this.#release();
+    await this.#unloading;
   }
 
   snapshot(): SlotSnapshot {
@@ -199,7 +214,7 @@ export class ModelSlot {
     const loads = [...this.#loads];
     return {
       id: this.model.id,
-      state: this.#state.name,
+      state: this.#mayTryAgain() ? 'absent' : this.#state.name,
       running: this.#admission.running,
       waiting: this.#admission.waiting,
       rows: this.#options.rows,
@@ -211,7 +226,6 @@ export class ModelSlot {
       loadMs: ready?.loadMs,
       bytes: this.bytes,
       lastUsed: this.#lastUsed,
-      runnerPid: ready?.runner.pid,
     };
   }
 
@@ -223,6 +237,16 @@ export class ModelSlot {
   #change(event: SlotEvent): void {
     this.#state = nextSlotState(this.#state, event);
   }
+}
+
+/** The promise's value, `undefined` when the signal is aborted first. What the promise waits for goes on. */
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => resolve(undefined);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
 
 /** Tokens per second, the newest answer weighing more. */

@@ -113,19 +113,27 @@ export class ModelPool implements Generator {
     }
   }
 
+  /** Unloads idle models, one after another, until `slot` fits. What is idle is looked at anew each time: a request may
+   *  have come while the last one was unloaded. */
   async #makeRoom(slot: ModelSlot): Promise<void> {
-    const others = [...this.#slots.values()].filter((other) => other !== slot && other.inMemory);
-    const free = this.#memoryLimitBytes - others.reduce((sum, other) => sum + other.bytes, 0);
-    const residents = others.map((other) => ({ ...other.snapshot(), busy: other.busy }));
-    const evicted = evictionsFor(slot.bytes, free, residents);
-    if (evicted === undefined) {
-      const gib = (bytes: number) => (bytes / GIB).toFixed(1);
-      throw new DarkbloomError(
-        'insufficient_memory',
-        `insufficient memory to load model '${slot.model.alias}': it needs ${gib(slot.bytes)} GiB, ` +
-          `${gib(Math.max(0, free))} of ${gib(this.#memoryLimitBytes)} GiB are free and busy models keep the rest.`,
-      );
+    for (;;) {
+      const others = [...this.#slots.values()].filter((other) => other !== slot && other.inMemory);
+      const free = this.#memoryLimitBytes - others.reduce((sum, other) => sum + other.bytes, 0);
+      const residents = others.map((other) => ({ ...other.snapshot(), busy: other.busy }));
+      const evicted = evictionsFor(slot.bytes, free, residents);
+      if (evicted === undefined) throw tooLarge(slot, Math.max(0, free), this.#memoryLimitBytes);
+      const [first] = evicted;
+      if (first === undefined) return;
+      await this.#slots.get(first)?.unload();
     }
-    for (const id of evicted) await this.#slots.get(id)?.unload();
   }
+}
+
+function tooLarge(slot: ModelSlot, freeBytes: number, limitBytes: number): DarkbloomError {
+  const gib = (bytes: number) => (bytes / GIB).toFixed(1);
+  return new DarkbloomError(
+    'insufficient_memory',
+    `insufficient memory to load model '${slot.model.alias}': it needs ${gib(slot.bytes)} GiB, ` +
+      `${gib(freeBytes)} of ${gib(limitBytes)} GiB are free and busy models keep the rest.`,
+  );
 }

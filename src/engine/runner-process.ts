@@ -1,5 +1,4 @@
 import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DarkbloomError } from '../errors.js';
@@ -38,6 +37,8 @@ interface RunnerOptions {
   /** The runner's whole environment: nothing of ours that it does not need. */
   environment: Readonly<Record<string, string>>;
   log: Log;
+  /** Aborted: a load that is under way is given up, and its process ended. */
+  signal: AbortSignal;
 }
 
 /** The parent's end of one runner. */
@@ -52,7 +53,7 @@ export class RunnerProcess {
   #nextId = 1;
   #gone = false;
 
-  private constructor(order: LoadOrder, { environment, log }: RunnerOptions) {
+  private constructor(order: LoadOrder, { environment, log, signal }: RunnerOptions) {
     this.#log = log;
     this.#child = fork(RUNNER_MAIN, [], {
       env: { ...environment, UV_THREADPOOL_SIZE: String(order.rows + SPARE_POOL_THREADS) },
@@ -63,25 +64,32 @@ export class RunnerProcess {
     if (this.#child.stderr !== null) {
       createInterface({ input: this.#child.stderr }).on('line', (line) => log.debug({ line }, 'runner says'));
     }
-    this.exited = once(this.#child, 'exit').then(([code, signal]) =>
-      this.#onExit(code as number | null, signal as string | null),
-    );
+    this.exited = new Promise((resolve) => {
+      this.#child.once('exit', (code, exitSignal) => resolve(this.#onExit(String(exitSignal ?? code))));
+      // A process that could not be started has no exit, only this.
+      this.#child.once('error', (error) => resolve(this.#onExit(error.message)));
+    });
     this.#ready = new Promise((resolve, reject) => {
       this.#child.on('message', (raw) => {
-        const message = RunnerMessage.parse(raw);
-        if (message.type === 'ready') resolve(message.facts);
+        const message = RunnerMessage.safeParse(raw).data;
+        if (message === undefined)
+          this.#child.kill('SIGKILL'); // not our runner any more
+        else if (message.type === 'ready') resolve(message.facts);
         else if (message.type === 'load_failed') reject(new DarkbloomError('model_corrupt', message.message));
         else this.#deliver(message);
       });
       void this.exited.then(() =>
         reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')),
       );
+      signal.addEventListener('abort', () => reject(new DarkbloomError('cancelled', 'request cancelled')), {
+        once: true,
+      });
     });
     this.#post(order);
   }
 
   /** Starts a process and loads the model into it.
-   *  @throws DarkbloomError `model_corrupt` when the runtime refuses the file, `runner_died`. */
+   *  @throws DarkbloomError `model_corrupt` when the runtime refuses the file, `runner_died`, `cancelled`. */
   static async start(order: LoadOrder, options: RunnerOptions): Promise<RunnerProcess> {
     const runner = new RunnerProcess(order, options);
     try {
@@ -96,10 +104,6 @@ export class RunnerProcess {
   get facts(): ModelFacts {
     if (this.#facts === undefined) throw new TypeError('The runner is not ready.');
     return this.#facts;
-  }
-
-  get pid(): number | undefined {
-    return this.#child.pid;
   }
 
   /** One answer. Reading slower than the model writes makes the model wait. */
@@ -161,15 +165,15 @@ export class RunnerProcess {
     if (message.type === 'done' || message.type === 'failed') answer.end();
   }
 
-  #onExit(code: number | null, signal: string | null): void {
+  #onExit(how: string): void {
     this.#gone = true;
-    if (this.#answers.size > 0) this.#log.error({ code, signal, requests: this.#answers.size }, 'runner died');
+    if (this.#answers.size > 0) this.#log.error({ how, requests: this.#answers.size }, 'runner died');
     for (const answer of this.#answers.values()) answer.fail(died());
   }
 
   /** Frees the model and ends the process; kills it if it does not. */
   async close(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (this.#gone) return;
     this.#child.kill('SIGTERM');
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), CLOSE_TIMEOUT_MS);
     await this.exited;

@@ -3,8 +3,21 @@
 export interface ModelShape {
   /** Size of the weights on disk, all files. */
   weightBytes: number;
+  /** Layers whose cache grows with the context. */
   layers: number;
-  /** Key and value heads, one number for all layers or one for each. */
+  /** Key and value heads, one number for all these layers or one for each. */
+  kvHeads: number | readonly number[];
+  keyLength: number;
+  valueLength: number;
+  /** Layers that look back over so many tokens only: their cache stays as small. */
+  window?: WindowShape;
+  /** State of recurrent layers, bytes for each row, whatever its context. */
+  stateBytes?: number;
+}
+
+export interface WindowShape {
+  tokens: number;
+  layers: number;
   kvHeads: number | readonly number[];
   keyLength: number;
   valueLength: number;
@@ -13,8 +26,10 @@ export interface ModelShape {
 const BYTES_PER_KV_VALUE = 2; // f16, the cache's default type
 const COMPUTE_SHARE = 0.1; // scratch buffers beside weights and cache, as a share of the weights
 const COMPUTE_FLOOR_BYTES = 64 * 1024 * 1024;
+const BATCH_TOKENS = 512; // a window's cache also holds the batch that is read in
 
-export function kvBytesPerToken({ layers, kvHeads, keyLength, valueLength }: ModelShape): number {
+/** Bytes by which the cache grows with each token of context. */
+export function kvBytesPerToken({ layers, kvHeads, keyLength, valueLength }: Omit<WindowShape, 'tokens'>): number {
   const heads = typeof kvHeads === 'number' ? kvHeads * layers : kvHeads.reduce((sum, each) => sum + each, 0);
   return heads * (keyLength + valueLength) * BYTES_PER_KV_VALUE;
 }
@@ -28,7 +43,10 @@ export interface Footprint {
 
 /** What a loaded model takes: weights, the cache of all rows, and compute buffers. */
 export function footprint(shape: ModelShape, rows: number, contextTokens: number): Footprint {
-  const kvBytes = kvBytesPerToken(shape) * rows * contextTokens;
+  const kvBytes =
+    kvBytesPerToken(shape) * rows * contextTokens +
+    windowBytes(shape.window, rows, contextTokens) +
+    (shape.stateBytes ?? 0) * rows;
   const computeBytes = Math.max(COMPUTE_FLOOR_BYTES, Math.round(shape.weightBytes * COMPUTE_SHARE));
   return {
     weightBytes: shape.weightBytes,
@@ -36,4 +54,9 @@ export function footprint(shape: ModelShape, rows: number, contextTokens: number
     computeBytes,
     totalBytes: shape.weightBytes + kvBytes + computeBytes,
   };
+}
+
+function windowBytes(window: WindowShape | undefined, rows: number, contextTokens: number): number {
+  if (window === undefined) return 0;
+  return kvBytesPerToken(window) * rows * Math.min(contextTokens, window.tokens + BATCH_TOKENS);
 }

@@ -1,9 +1,9 @@
 import { statSync } from 'node:fs';
 import { readGgufFileInfo, type GgufFileInfo } from 'node-llama-cpp';
-import { z } from 'zod';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
 import { templateRenders } from '../inference/prompt.js';
 import type { ModelShape } from '../inference/footprint.js';
+import { Architecture, shapeOf } from './gguf-shape.js';
 
 /** What a GGUF file says of itself. */
 export interface GgufFacts {
@@ -29,53 +29,50 @@ const BLOCKS: Record<number, readonly [values: number, bytes: number]> = {
   12: [256, 144], 13: [256, 176], 14: [256, 210], 20: [32, 18], 23: [256, 136], 30: [1, 2], 39: [32, 17],
 }; // prettier-ignore
 
-const HeadCounts = z.union([z.number(), z.array(z.number())]);
-const Architecture = z.object({
-  block_count: z.number(),
-  context_length: z.number(),
-  embedding_length: z.number(),
-  attention: z.object({
-    head_count: HeadCounts,
-    head_count_kv: HeadCounts.optional(),
-    key_length: z.number().optional(),
-    value_length: z.number().optional(),
-  }),
-});
-
 /** Reads the header and checks that all tensor data is there.
  *  @throws DarkbloomError `model_corrupt` saying what is wrong with which file and what to do. */
 export async function readGguf(path: string): Promise<GgufFacts> {
-  const sizeBytes = fileSize(path);
+  const parts = splitParts(path);
+  const sizes = parts.map(fileSize);
   const info = await readHeader(path);
-  const end = Math.max(0, ...(info.tensorInfo ?? []).map(tensorEnd));
-  if (end > sizeBytes) {
-    throw corrupt(path, `it is cut short: ${sizeBytes} bytes, its header speaks of at least ${end}`);
+  for (const tensor of info.fullTensorInfo ?? info.tensorInfo ?? []) {
+    const index = tensor.filePart - 1;
+    const end = tensorEnd(tensor);
+    const sizeBytes = sizes[index] ?? 0;
+    if (end > sizeBytes) {
+      const why = `it is cut short: ${sizeBytes} bytes, its header speaks of at least ${end}`;
+      throw corrupt(parts[index] ?? path, why);
+    }
   }
-  const parsed = Architecture.safeParse(info.architectureMetadata);
-  if (!parsed.success) throw corrupt(path, 'its header lacks what a text model needs');
-  const { block_count, context_length, embedding_length, attention } = parsed.data;
-  const heads = Array.isArray(attention.head_count) ? Math.max(...attention.head_count) : attention.head_count;
-  const headLength = embedding_length / heads;
   const { tokenizer, general } = info.metadata;
+  const parsed = Architecture.safeParse(info.architectureMetadata);
+  if (!parsed.success || tokenizer?.ggml === undefined) {
+    throw corrupt(path, 'its header lacks what a text model needs');
+  }
   const { tokens = [], bos_token_id: bos, eos_token_id: eos } = tokenizer.ggml;
+  const sizeBytes = sizes.reduce((sum, size) => sum + size, 0);
   return {
     architecture: general.architecture,
     quantization: FILE_TYPES[general.file_type ?? -1] ?? 'unknown',
     sizeBytes,
-    trainedContextTokens: context_length,
-    shape: {
-      weightBytes: sizeBytes,
-      layers: block_count,
-      kvHeads: attention.head_count_kv ?? attention.head_count,
-      keyLength: attention.key_length ?? headLength,
-      valueLength: attention.value_length ?? headLength,
-    },
+    trainedContextTokens: parsed.data.context_length,
+    shape: shapeOf(general.architecture, parsed.data, sizeBytes),
     templateRenderOk: templateRenders({
       template: tokenizer.chat_template,
       bosToken: bos === undefined ? '' : (tokens[bos] ?? ''),
       eosToken: eos === undefined ? '' : (tokens[eos] ?? ''),
     }),
   };
+}
+
+/** All files of the model that begins with this one: `name-00001-of-00003.gguf` and its followers, else itself. */
+export function splitParts(path: string): string[] {
+  const found = /^(.*)-00001-of-(\d{5})\.gguf$/u.exec(path);
+  if (found === null) return [path];
+  const [, stem = '', count = ''] = found;
+  return Array.from({ length: Number(count) }, (_, index) => {
+    return `${stem}-${String(index + 1).padStart(5, '0')}-of-${count}.gguf`;
+  });
 }
 
 function fileSize(path: string): number {

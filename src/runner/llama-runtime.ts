@@ -39,6 +39,8 @@ export interface Runtime {
   readonly rows: readonly Row[];
   tokenizePrompt(runs: readonly PromptRun[]): number[];
   readonly controlTokens: readonly string[];
+  /** Bytes of the longest token of the vocabulary: a text of more bytes has more tokens than bytes ÷ this. */
+  readonly longestTokenBytes: number;
   detokenize(tokens: readonly number[], before: readonly number[]): string;
   /** True for a token that ends the answer. */
   isEnd(token: number): boolean;
@@ -78,6 +80,7 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     },
     rows,
     controlTokens: [...control.keys()],
+    longestTokenBytes: longestTokenBytes(model),
     tokenizePrompt: (runs) => tokenizeRuns(model, control, runs),
     detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
     isEnd: (token) => model.isEogToken(token as Token),
@@ -142,6 +145,11 @@ function controlTokensOf(model: LlamaModel): Map<string, Token> {
     if (Number(type) === CONTROL_TYPE && texts[id] !== undefined) control.set(texts[id], id as Token);
   });
   return control;
+}
+
+function longestTokenBytes(model: LlamaModel): number {
+  const { tokens: texts = [] } = model.fileInfo.metadata.tokenizer.ggml;
+  return texts.reduce((longest, text) => Math.max(longest, Buffer.byteLength(text)), 1);
 }
 
 function tokenizeRuns(model: LlamaModel, control: ReadonlyMap<string, Token>, runs: readonly PromptRun[]): Token[] {

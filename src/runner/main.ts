@@ -13,8 +13,8 @@ let runtime: Runtime | undefined;
 let sequences: Sequences | undefined;
 
 process.on('message', (raw) => {
-  const message = EngineMessage.parse(raw);
-  switch (message.type) {
+  const message = EngineMessage.safeParse(raw).data;
+  switch (message?.type) {
     case 'load':
       void load(message);
       return;
@@ -27,6 +27,8 @@ process.on('message', (raw) => {
     case 'cancel':
       sequences?.cancel(message.id);
       return;
+    case undefined:
+      process.exit(1); // not the parent we know; it will start another runner
   }
 });
 process.on('disconnect', () => void end());

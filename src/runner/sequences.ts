@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate } from '../inference/prompt.js';
-import type { FinishReason, Role } from '../inference/types.js';
+import type { ChatMessage, FinishReason, Role } from '../inference/types.js';
 import { READ_AHEAD, type GenerateOrder, type RunnerMessage } from '../runner-protocol/messages.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
 import type { Row, Runtime } from './llama-runtime.js';
@@ -82,6 +82,7 @@ export class Sequences {
 
   #admit(order: GenerateOrder): Sequence {
     const messages = order.messages.map(({ role, content }) => ({ role: role as Role, content }));
+    this.#refuseHopeless(messages);
     const prompt = this.#runtime.tokenizePrompt(this.#template.render(messages, this.#runtime.controlTokens));
     const { contextTokens } = this.#runtime.facts;
     const room = contextTokens - prompt.length;
@@ -109,6 +110,19 @@ export class Sequences {
       startedAt: performance.now(),
       writingSince: 0,
     };
+  }
+
+  /** Tokenizing takes time in which no row is stepped: a prompt that cannot fit whatever its tokens are is not begun. */
+  #refuseHopeless(messages: readonly ChatMessage[]): void {
+    const bytes = messages.reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
+    const atLeast = Math.ceil(bytes / this.#runtime.longestTokenBytes);
+    const { contextTokens } = this.#runtime.facts;
+    if (atLeast < contextTokens) return;
+    throw new DarkbloomError(
+      'context_length_exceeded',
+      `The prompt has at least ${atLeast} tokens and exceeds the context length of ${contextTokens} tokens.`,
+      { param: 'messages' },
+    );
   }
 
   async #run(): Promise<void> {
