@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { DarkbloomError } from './errors.js';
+import { coordinatorAddress } from './util/coordinator-address.js';
 import { nearest } from './util/nearest.js';
 
 const MAX_ROWS = 24; // the coordinator clamps a slot's max_concurrency here: docs/protocol.md, heartbeat
@@ -27,8 +28,9 @@ export const Settings = z.strictObject({
   coordinator: z
     .strictObject({
       url: z
-        .url({ protocol: /^https?$/, error: 'must be an address like http://studio.local:8787' })
-        .transform((url) => url.replace(/\/+$/, ''))
+        .string()
+        .refine((url) => coordinatorAddress(url) !== undefined, 'must be an address like http://studio.local:8787')
+        .transform((url) => coordinatorAddress(url) ?? url)
         .optional()
         .describe('Address of the coordinator to serve; none: this machine is its own coordinator'),
       port: wholeNumber(0, 65535).default(8787).describe('Port of a coordinator that runs alone'),

@@ -9,6 +9,7 @@ import { kvBytesPerToken } from './inference/footprint.js';
 import type { Generator } from './inference/types.js';
 import { Desk } from './link/desk.js';
 import { Jobs } from './link/jobs.js';
+import { readLinkToken } from './link/link-token.js';
 import { Link } from './link/link.js';
 import { heartbeatFrame, registerFrame } from './link/reports.js';
 import type { Log } from './log.js';
@@ -106,7 +107,7 @@ export class Daemon {
   async #build(): Promise<Parts> {
     const { home, settings, env, log } = this.#options;
     makePrivateFolder(home.folder);
-    refuseSecondDaemon(home.discovery);
+    await refuseSecondDaemon(home.discovery);
     const { platform } = process;
     const catalog = readCatalog();
     const identity = new Identity();
@@ -138,7 +139,16 @@ export class Daemon {
     const door =
       coordinatorUrl === undefined
         ? await openLocalDoor({ home, settings, catalog, models, publicKey: identity.publicKey, log })
-        : await openDirectDoor({ home, settings, coordinatorUrl, generator, models: () => models, refuse, log });
+        : await openDirectDoor({
+            home,
+            settings,
+            coordinatorUrl,
+            linkToken: readLinkToken(home.linkToken, coordinatorUrl),
+            generator,
+            models: () => models,
+            refuse,
+            log,
+          });
     this.#life.own(() => door.close());
 
     const metrics = new Metrics(systemCommands, platform);
@@ -160,7 +170,12 @@ export class Daemon {
           slots: pool.snapshot(),
           kvBytesPerToken: (id) => kvBytes.get(id) ?? 0,
           metrics: await metrics.read(),
-          memoryLimitBytes,
+          memory: {
+            limit: memoryLimitBytes,
+            used: pool.usedBytes,
+            peak: pool.peakBytes,
+            available: (await readMemory(systemCommands, platform)).availableBytes,
+          },
           stats: jobs.stats,
           closed: this.#state !== 'serving',
         }),
@@ -239,7 +254,7 @@ export class Daemon {
     if (this.#state !== 'serving' && this.#state !== 'paused') return;
     this.#state = 'draining';
     const { link, pool, jobs } = this.#built;
-    await link.report();
+    void link.report(); // a peer that does not read must not hold up the stop
     const enough = AbortSignal.any([force, AbortSignal.timeout(DRAIN_TIMEOUT_MS)]);
     const cut = new Promise<void>((resolve) => enough.addEventListener('abort', () => resolve(), { once: true }));
     await Promise.race([Promise.all([pool.idle(), jobs.settled()]), cut]);
@@ -295,10 +310,7 @@ export class Daemon {
         ...(slot.decodeTps === undefined ? {} : { decode_tps: slot.decodeTps }),
         ...(slot.prefillTps === undefined ? {} : { prefill_tps: slot.prefillTps }),
       })),
-      memory: {
-        limit_bytes: pool.memoryLimitBytes,
-        used_bytes: slots.filter((slot) => slot.state === 'ready').reduce((sum, { bytes }) => sum + bytes, 0),
-      },
+      memory: { limit_bytes: pool.memoryLimitBytes, used_bytes: pool.usedBytes },
       requests: {
         running: slots.reduce((sum, { running }) => sum + running, 0),
         waiting: slots.reduce((sum, { waiting }) => sum + waiting, 0),

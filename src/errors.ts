@@ -13,6 +13,7 @@ interface Row {
 const TABLE = {
   invalid_request: { family: 'caller', status: 400, type: 'invalid_request_error' },
   bad_request: { family: 'caller', status: 400 },
+  bad_device_request: { family: 'caller', status: 400, type: 'invalid_request' },
   unprocessable: { family: 'caller', status: 422, type: 'invalid_request_error' },
   unsupported: { family: 'caller', status: 501 },
   context_length_exceeded: { family: 'caller', status: 400, type: 'invalid_request_error', speaks: true },
@@ -34,7 +35,6 @@ const TABLE = {
 
   over_capacity: { family: 'later', status: 429, type: 'rate_limit_exceeded' },
   machine_busy: { family: 'later', status: 429 },
-  model_loading: { family: 'later', status: 503 },
   insufficient_memory: { family: 'later', status: 503 },
   paused: { family: 'later', status: 503 },
   draining: { family: 'later', status: 503 },
@@ -48,12 +48,14 @@ const TABLE = {
   link_refused: { family: 'peer', status: 502, type: 'provider_error', speaks: true },
   provider_error: { family: 'peer', status: 502 },
   timeout: { family: 'peer', status: 504 },
+  download_failed: { family: 'peer', status: 502 },
   bad_frame: { family: 'peer', status: 400 },
   sealed_unreadable: { family: 'peer', status: 400 },
 
   config_invalid: { family: 'operator', status: 500 },
   not_logged_in: { family: 'operator', status: 500 },
   model_corrupt: { family: 'operator', status: 500 },
+  disk_full: { family: 'operator', status: 500 },
   not_supported: { family: 'operator', status: 500 },
   port_in_use: { family: 'operator', status: 500 },
   already_running: { family: 'operator', status: 500 },

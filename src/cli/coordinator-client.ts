@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { DarkbloomError } from '../errors.js';
+import { DarkbloomError, type ErrorCode } from '../errors.js';
 import { isJsonObject, type JsonObject } from '../inference/types.js';
 
 const TIMEOUT_MS = 15_000;
@@ -37,7 +37,14 @@ export async function callCoordinator(
   if (response.ok && isJsonObject(json)) return json;
   const said = ErrorBody.safeParse(json).data?.error;
   const unlike = `${baseUrl} answered ${response.status}, but not like a coordinator. Check the address.`;
-  throw new DarkbloomError('link_refused', said?.message ?? unlike, { status: response.status });
+  const code = said === undefined ? 'link_refused' : codeFor(response.status);
+  throw new DarkbloomError(code, said?.message ?? unlike, { status: response.status });
+}
+
+/** Whose mistake it was: what was asked, the login, or the other side. */
+function codeFor(status: number): ErrorCode {
+  if (status === 401 || status === 403) return 'not_logged_in';
+  return status >= 400 && status < 429 ? 'bad_request' : 'link_refused';
 }
 
 function tryJson(text: string): unknown {

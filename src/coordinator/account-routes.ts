@@ -19,6 +19,8 @@ interface AccountDeps {
 const DEFAULT_USAGE_ROWS = 50;
 const MAX_USAGE_ROWS = 1_000;
 const POLL_PERIOD_S = 5;
+/** One micro-USD: the books know nothing smaller. */
+const MIN_CREDIT_USD = 0.000001;
 /** More than anyone means in one credit; stops a mistyped amount. */
 const MAX_CREDIT_USD = 1_000_000;
 
@@ -38,7 +40,10 @@ function addKeyRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {
   });
   app.post('/v1/keys', async (context) => {
     const account = loggedIn(context, accounts);
-    const { secret, key } = accounts.keys.create(account.id, await readOptionalJson(context, MAX_SMALL_BODY_BYTES));
+    const { secret, key } = accounts.keys.create(
+      account.id,
+      await readOptionalJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'),
+    );
     return context.json({ key: secret, data: view(key) });
   });
   app.get('/v1/keys/:id', (context) => {
@@ -107,6 +112,7 @@ function usageView(row: UsageRow): JsonObject {
 
 function addDeviceRoutes(app: HttpApp, { accounts, deviceLogin }: AccountDeps): void {
   app.post('/v1/device/code', (context) => {
+    refuseForeignPage(context);
     const { deviceCode, userCode } = deviceLogin.start();
     return context.json({
       device_code: deviceCode,
@@ -129,17 +135,25 @@ function addDeviceRoutes(app: HttpApp, { accounts, deviceLogin }: AccountDeps): 
   });
 }
 
+/** A web page of another site may send simple requests here without being asked; a login is not for it to begin.
+ *  @throws DarkbloomError `forbidden`. */
+function refuseForeignPage(context: HttpContext): void {
+  const origin = context.req.header('origin');
+  if (origin === undefined || (URL.canParse(origin) && new URL(origin).host === context.req.header('host'))) return;
+  throw new DarkbloomError('forbidden', 'Logins begin on the command line: darkbloom-provider link URL.');
+}
+
 /** A required string of a small body.
- *  @throws DarkbloomError `invalid_request` naming the field. */
+ *  @throws DarkbloomError `bad_device_request` naming the field. */
 async function stringField(context: HttpContext, name: string): Promise<string> {
-  const value = (await readJson(context, MAX_SMALL_BODY_BYTES))[name];
+  const value = (await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_device_request'))[name];
   if (typeof value === 'string' && value !== '') return value;
-  throw new DarkbloomError('invalid_request', `'${name}' must be a string that is not empty.`, { param: name });
+  throw new DarkbloomError('bad_device_request', `'${name}' must be a string that is not empty.`, { param: name });
 }
 
 const NewAccount = z.strictObject({ name: z.string(), accept_unattested: z.boolean().default(false) });
 const Consent = z.strictObject({ accept_unattested: z.boolean() });
-const Credit = z.strictObject({ account: z.string(), amount_usd: z.number().positive().max(MAX_CREDIT_USD) });
+const Credit = z.strictObject({ account: z.string(), amount_usd: z.number().min(MIN_CREDIT_USD).max(MAX_CREDIT_USD) });
 
 function addAdminRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {
   app.get('/v1/admin/accounts', (context) => {
@@ -174,7 +188,7 @@ function addAdminRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {
 }
 
 async function adminBody<T>(context: HttpContext, schema: z.ZodType<T>): Promise<T> {
-  const parsed = schema.safeParse(await readJson(context, MAX_SMALL_BODY_BYTES));
+  const parsed = schema.safeParse(await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const field = issue?.code === 'unrecognized_keys' ? issue.keys[0] : issue?.path[0]?.toString();

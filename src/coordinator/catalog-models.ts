@@ -43,10 +43,11 @@ export function catalogModels(catalog: readonly CatalogModel[], now: number): Kn
   });
 }
 
-/** The owner's own files, under the names of the settings. */
+/** The owner's own files, under the names of the settings, with the context that they are served with. */
 export function ownModels(
   models: readonly InstalledModel[],
   catalog: readonly CatalogModel[],
+  contextTokens: number,
   now: number,
 ): KnownModel[] {
   const known = new Set(catalog.map(({ alias }) => alias));
@@ -61,8 +62,8 @@ export function ownModels(
         architecture: model.architecture,
         quantization: model.quantization,
         sizeBytes: model.sizeBytes,
-        contextLength: model.trainedContextTokens,
-        maxOutputLength: model.maxOutputTokens,
+        contextLength: Math.min(model.trainedContextTokens, contextTokens),
+        maxOutputLength: Math.min(model.maxOutputTokens, contextTokens),
         minRamGb: 0,
         files: [],
         source: 'own',

@@ -74,6 +74,7 @@ export class Coordinator {
       const orphans = ledger.refundOrphans();
       if (orphans > 0) log.warn({ orphans }, 'holds of a run that ended early were given back');
       const registry = new Registry(database);
+      registry.keepOnly(options.models.map(({ build }) => build.id));
       for (const { build, alias } of options.models) {
         registry.putBuild(build);
         registry.putAlias(alias);
@@ -82,7 +83,10 @@ export class Coordinator {
       const gate = new Gate();
       const deps: DoorDeps = { gate, accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
-      app.get('/health', (context) => context.json({ status: 'ok', providers: fleet.machines.length, version }));
+      app.get('/health', (context) => {
+        const draining = gate.closed ? { draining: true } : {};
+        return context.json({ status: 'ok', ...draining, providers: fleet.machines.length, version });
+      });
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
       addModelRoutes(app, deps);

@@ -45,16 +45,12 @@ export class DeviceLogin {
     this.#accounts = accounts;
   }
 
-  /** @throws DarkbloomError `over_capacity` while too many codes wait for their approval. */
+  /** A new code. When too many wait for their approval the oldest of them is forgotten: nobody can keep others out. */
   start(): { deviceCode: string; userCode: string } {
     return this.#database.transaction(() => {
       const now = this.#clock.now();
       this.#database.run('DELETE FROM device_codes WHERE expires_at <= ?', now - EXPIRED_CODE_MEMORY_MS);
-      if (this.#openCodes(now) >= MAX_OPEN_CODES) {
-        throw new DarkbloomError('over_capacity', 'Too many logins wait for their approval. Try again later.', {
-          retryAfterS: DEVICE_CODE_LIFE_S,
-        });
-      }
+      if (this.#openCodes(now) >= MAX_OPEN_CODES) this.#forgetOldest();
       const deviceCode = newSecret('');
       const userCode = this.#freeUserCode();
       this.#database.run(
@@ -65,6 +61,12 @@ export class DeviceLogin {
       );
       return { deviceCode, userCode };
     });
+  }
+
+  #forgetOldest(): void {
+    this.#database.run(
+      'DELETE FROM device_codes WHERE hash = (SELECT hash FROM device_codes WHERE account_id IS NULL ORDER BY expires_at LIMIT 1)',
+    );
   }
 
   /** The machine's question whether it was approved. The first answer after the approval carries the token; there is

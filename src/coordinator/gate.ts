@@ -9,16 +9,11 @@ export class Gate {
   readonly #idle: (() => void)[] = [];
 
   /** Lets a request in. The returned call says that it has ended; a second time it does nothing.
-   *  @throws DarkbloomError `draining`. */
+   *  @throws DarkbloomError `over_capacity`, as the contract has it for a stop. */
   enter(): () => void {
     if (this.#closed) {
-      throw new DarkbloomError(
-        'draining',
-        'The coordinator is stopping; it finishes what runs and takes nothing new.',
-        {
-          retryAfterS: RETRY_AFTER_S,
-        },
-      );
+      const message = 'The coordinator is stopping; it finishes what runs and takes nothing new.';
+      throw new DarkbloomError('over_capacity', message, { retryAfterS: RETRY_AFTER_S });
     }
     this.#inside++;
     let inside = true;
@@ -28,6 +23,10 @@ export class Gate {
       this.#inside--;
       if (this.#inside === 0) for (const resolve of this.#idle.splice(0)) resolve();
     };
+  }
+
+  get closed(): boolean {
+    return this.#closed;
   }
 
   get inside(): number {

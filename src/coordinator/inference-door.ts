@@ -67,10 +67,10 @@ async function inferInside(
   const chat = toChat(dialect, body);
 
   const jobId = randomUUID();
-  const promptBytes = promptBound(body);
+  const promptBytes = promptBound(chat);
   if (mode !== 'self') {
     const price = deps.registry.platformPrice(builds[0]?.id ?? '') ?? FALLBACK_PRICE;
-    const amount = holdFor(promptBytes, outputBound(body, builds[0]?.maxOutputLength), price);
+    const amount = holdFor(promptBytes, outputBound(chat, builds[0]?.maxOutputLength), price);
     deps.ledger.hold({ requestId: jobId, accountId: caller.account.id, keyId: keyIdOf(caller), amount });
   }
 
@@ -81,6 +81,7 @@ async function inferInside(
     {
       model,
       promptBytes,
+      ownMachinesOnly: mode === 'self',
       candidates,
       refusal: () => refusal(model, mode, caller, deps),
       bodyFor: ({ build, own }) => ({ ...chat, model: build, darkbloom: { owner: own } }),
@@ -134,10 +135,24 @@ function checkedModel(body: JsonObject, caller: Caller): string {
   if (!(Array.isArray(messages) && messages.length > 0) && input === undefined) {
     throw new DarkbloomError('invalid_request', "'messages' is missing or empty.", { param: 'messages' });
   }
+  if (typeof body['n'] === 'number' && body['n'] > 1) {
+    throw new DarkbloomError('invalid_request', "'n': only one answer for each request is supported.", { param: 'n' });
+  }
+  for (const param of ['provider_serial', 'provider_serials'] as const) {
+    if (body[param] === undefined) continue;
+    throw new DarkbloomError('invalid_request', `'${param}': machines cannot be chosen by serial number here.`, {
+      param,
+    });
+  }
   return model;
 }
 
+/** @throws DarkbloomError `invalid_request` when a machine is named: requests cannot be pinned to one yet. */
 export function routeOf(context: HttpContext, caller: Caller, deps: Pick<DoorDeps, 'selfRouteDefault'>): RouteMode {
+  const param = 'X-Darkbloom-Machine';
+  if (context.req.header(param) !== undefined) {
+    throw new DarkbloomError('invalid_request', `${param}: requests cannot be pinned to one machine yet.`, { param });
+  }
   const fallback = caller.account.isOwner ? deps.selfRouteDefault : 'none';
   return routeModeOf(
     context.req.header('x-darkbloom-route'),
@@ -164,12 +179,28 @@ function resolve(model: string, mode: RouteMode, { account }: Caller, { registry
 
 type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
 
-/** The chat body that will be sealed; checked as the provider will check it, before any money moves. */
-function toChat(dialect: Dialect, body: JsonObject): JsonObject {
-  const { darkbloom: _ours, provider_serial: _serial, provider_serials: _serials, ...theirs } = body;
-  const chat = dialect.lower(theirs);
-  const { maxTokens } = parseChat(chat);
-  return maxTokens === undefined ? chat : { ...chat, max_tokens: maxTokens };
+/** The chat body that will be sealed; checked as the provider will check it, before any money moves. Of the names for the
+ *  output bound one is left, so that what is held for is what is asked for.
+ *  @throws DarkbloomError `invalid_request`, `too_large`. */
+function toChat(dialect: Dialect, { darkbloom: _ours, ...body }: JsonObject): JsonObject {
+  const { max_tokens, max_completion_tokens, max_output_tokens: last, ...rest } = dialect.lower(body);
+  const { maxTokens: first } = parseChat({ ...rest, max_tokens, max_completion_tokens });
+  const bound = first ?? (typeof last === 'number' && last >= 1 ? Math.floor(last) : undefined);
+  const chat = bound === undefined ? rest : { ...rest, max_tokens: bound };
+  const bytes = Buffer.byteLength(asText(chat));
+  if (bytes <= MAX_REQUEST_BYTES) return chat;
+  throw new DarkbloomError(
+    'too_large',
+    `The request has ${bytes} bytes when written out; the limit is ${MAX_REQUEST_BYTES}.`,
+  );
+}
+
+function asText(chat: JsonObject): string {
+  try {
+    return JSON.stringify(chat);
+  } catch (cause) {
+    throw new DarkbloomError('invalid_request', 'The body is nested too deeply.', { cause });
+  }
 }
 
 function keyIdOf(caller: Caller): string | undefined {

@@ -26,11 +26,13 @@ interface LocalDoorOptions {
 export async function openLocalDoor(options: LocalDoorOptions): Promise<Door> {
   const { home, settings, catalog, models, publicKey, log } = options;
   const now = systemClock.now();
+  // One machine's coordinator lists what the machine has, not all that it could download.
+  const installed = catalogModels(catalog, now).filter(({ build }) => models.some(({ id }) => id === build.id));
   const coordinator = await openCoordinator({
     home,
     settings,
     port: settings.http.port,
-    models: [...catalogModels(catalog, now), ...ownModels(models, catalog, now)],
+    models: [...installed, ...ownModels(models, catalog, settings.engine.context_tokens, now)],
     log,
   });
   const { accounts, owner } = coordinator;

@@ -3,9 +3,10 @@ import { DarkbloomError } from '../errors.js';
 import type { HttpApp } from '../http/app.js';
 import type { JsonObject } from '../inference/types.js';
 import { FALLBACK_PRICE, formatUsdPerMillion, formatUsdPerToken, type Price } from './billing.js';
+import type { Caller } from './accounts.js';
 import { authenticate, routeOf, type DoorDeps } from './inference-door.js';
 import type { Alias, Build } from './registry.js';
-import type { Machine } from './routing.js';
+import { eligible, hasRoom, type Machine } from './routing.js';
 
 const SAMPLING_PARAMETERS = [
   'temperature',
@@ -30,7 +31,10 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
       routeOf(context, caller, deps) === 'self' &&
       (header !== undefined || (caller.via === 'key' && caller.key.selfRouteOnly));
     const allowed = caller.via === 'key' ? caller.key.allowedModels : [];
-    const all = onlyOwn ? ownEntries(own, deps) : [...publicEntries(deps), ...offCatalog(own, deps)];
+    const withBuilds = context.req.query('include_builds') === '1';
+    const all = onlyOwn
+      ? ownEntries(own, caller, deps)
+      : [...publicEntries(caller, deps, withBuilds), ...offCatalog(own, deps)];
     const data = all.filter(({ id }) => allowed.length === 0 || allowed.includes(id));
     return context.json({
       object: 'list',
@@ -53,6 +57,14 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
       models: models.map(catalogEntry),
       ...(withAliases ? { aliases: deps.registry.aliases().map(aliasEntry) } : {}),
     });
+  });
+
+  app.use('/v1/models/catalog/*', cors({ origin: '*' }));
+  app.get('/v1/models/catalog/manifest/:id{.+}', (context) => {
+    return context.json(manifestOf(catalogBuild(context.req.param('id'), deps)));
+  });
+  app.get('/v1/models/catalog/:id{.+}', (context) => {
+    return context.json(catalogEntry(catalogBuild(context.req.param('id'), deps)));
   });
 
   app.use('/v1/pricing', cors({ origin: '*' }));
@@ -78,8 +90,8 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     const own = deps.fleet.machines.filter(({ accountId }) => accountId === caller.account.id);
     const hidden = deps.registry.build(id);
     const found =
-      [...publicEntries(deps), ...offCatalog(own, deps)].find((entry) => entry.id === id) ??
-      (hidden === undefined ? undefined : entryOf(id, hidden, deps));
+      [...publicEntries(caller, deps, false), ...offCatalog(own, deps)].find((entry) => entry.id === id) ??
+      (hidden === undefined ? undefined : entryOf(id, hidden, caller, deps));
     if (found === undefined)
       throw new DarkbloomError('model_not_found', `There is no model '${id}'.`, { param: 'model' });
     return context.json(found);
@@ -89,18 +101,18 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
 type Entry = JsonObject & { id: string };
 
 /** Aliases, online or not; then builds that some public machine serves and no alias covers. */
-function publicEntries(deps: DoorDeps): Entry[] {
+function publicEntries(caller: Caller, deps: DoorDeps, withBuilds: boolean): Entry[] {
   const { registry, fleet } = deps;
   const aliases = registry.aliases().flatMap((alias) => {
     const build = registry.resolve(alias.id)?.builds[0];
-    return build === undefined ? [] : [entryOf(alias.id, build, deps, alias.displayName)];
+    return build === undefined ? [] : [entryOf(alias.id, build, caller, deps, alias.displayName)];
   });
-  const hidden = registry.hiddenBuilds();
+  const hidden = withBuilds ? new Set<string>() : registry.hiddenBuilds();
   const open = fleet.machines.filter(({ privateOnly }) => !privateOnly);
   const builds = registry
     .builds()
     .filter(({ id, active }) => active && !hidden.has(id) && open.some(({ models }) => models.has(id)));
-  return [...aliases, ...builds.map((build) => entryOf(build.id, build, deps))];
+  return [...aliases, ...builds.map((build) => entryOf(build.id, build, caller, deps))];
 }
 
 /** What the caller's own machines serve outside the catalogue. */
@@ -110,11 +122,13 @@ function offCatalog(own: readonly Machine[], { registry }: DoorDeps): Entry[] {
 }
 
 /** What a self-routed request of the caller can name. */
-function ownEntries(own: readonly Machine[], deps: DoorDeps): Entry[] {
+function ownEntries(own: readonly Machine[], caller: Caller, deps: DoorDeps): Entry[] {
   const served = new Set(own.flatMap(({ models }) => [...models.keys()]));
   const aliases = deps.registry.aliases().flatMap((alias) => {
     const build = deps.registry.resolve(alias.id)?.builds.find(({ id }) => served.has(id));
-    return build === undefined ? [] : [{ ...entryOf(alias.id, build, deps, alias.displayName), owned_by: 'self' }];
+    return build === undefined
+      ? []
+      : [{ ...entryOf(alias.id, build, caller, deps, alias.displayName), owned_by: 'self' }];
   });
   return [...aliases, ...offCatalog(own, deps)];
 }
@@ -131,9 +145,16 @@ function bareEntry(id: string): Entry {
   };
 }
 
-function entryOf(id: string, build: Build, { registry, fleet }: DoorDeps, displayName = build.displayName): Entry {
+/** `caller` sees the machines that would serve it, no others. */
+function entryOf(
+  id: string,
+  build: Build,
+  { account }: Caller,
+  { registry, fleet, clock }: DoorDeps,
+  displayName = build.displayName,
+): Entry {
   const price = registry.platformPrice(build.id) ?? FALLBACK_PRICE;
-  const machines = fleet.machines.filter(({ models }) => models.has(build.id));
+  const machines = eligible(fleet.machines, { account, mode: 'prefer', builds: [build], now: clock.now() });
   return {
     id,
     object: 'model',
@@ -161,7 +182,7 @@ function entryOf(id: string, build: Build, { registry, fleet }: DoorDeps, displa
       quantization: build.quantization,
       display_name: displayName,
       routable_providers: machines.length,
-      can_accept: machines.length > 0,
+      can_accept: machines.some(hasRoom),
     },
   };
 }
@@ -199,6 +220,26 @@ function catalogEntry(build: Build): JsonObject {
     format: 'gguf',
     files: build.files.map(({ path, sizeBytes, sha256 }) => ({ path, size_bytes: sizeBytes, sha256 })),
     source: build.source,
+  };
+}
+
+/** @throws DarkbloomError `not_found`. */
+function catalogBuild(id: string, { registry }: DoorDeps): Build {
+  const build = registry.build(id);
+  if (build?.active === true) return build;
+  throw new DarkbloomError('not_found', `The catalogue has no build '${id}'.`, { param: 'model' });
+}
+
+function manifestOf(build: Build): JsonObject {
+  return {
+    schema_version: 1,
+    model_id: build.id,
+    version: 'v1',
+    ...(build.weightHash === undefined ? {} : { aggregate_sha256: build.weightHash }),
+    total_size_bytes: build.sizeBytes,
+    file_count: build.files.length,
+    files: build.files.map(({ path, sizeBytes, sha256 }) => ({ path, size_bytes: sizeBytes, sha256, role: 'weight' })),
+    created_at: new Date(build.createdAt).toISOString(),
   };
 }
 

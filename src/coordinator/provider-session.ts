@@ -189,10 +189,10 @@ export class ProviderSession {
     const theirs = this.#publicKey;
     if (theirs === undefined) throw new TypeError('Routing chose a machine that cannot be sealed to.');
     const channel = new Channel(newKeyPair(), theirs);
+    const encrypted_body = channel.seal(JSON.stringify(body));
     const attempt: OpenAttempt = { requestId: randomUUID(), build, channel, events: new Mailbox(CHUNK_BUFFER) };
     this.#attempts.set(attempt.requestId, attempt);
     this.#assigned.set(build, (this.#assigned.get(build) ?? 0) + 1);
-    const encrypted_body = channel.seal(JSON.stringify(body));
     this.#options.send({ type: 'inference_request', request_id: attempt.requestId, encrypted_body });
     return attempt;
   }

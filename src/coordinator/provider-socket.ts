@@ -18,7 +18,12 @@ import { ProviderSession } from './provider-session.js';
 const PATH = '/ws/provider';
 /** WebSocket close code: a fault on this side. */
 const INTERNAL_ERROR = 1011;
+const POLICY_VIOLATION = 1008;
 const CLOSE_TIMEOUT_MS = 1_000;
+/** From the open socket to its `register`. */
+const REGISTER_TIMEOUT_MS = 10_000;
+/** Sockets at once; a household has a few machines. */
+const MAX_SOCKETS = 500;
 /** A provider that does not read is cut off when so much waits for it. */
 const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
 
@@ -42,9 +47,13 @@ export class ProviderSocket {
       maxPayload: MAX_COORDINATOR_INBOUND_BYTES,
     });
     http.on('upgrade', (request, socket, head) => {
+      socket.on('error', () => socket.destroy()); // a peer that hangs up must not end the process
       if (pathOf(request.url) !== PATH) {
-        socket.on('error', () => socket.destroy()); // nobody else listens: a peer that hangs up must not end the process
         socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n');
+        return;
+      }
+      if (this.#server.clients.size >= MAX_SOCKETS) {
+        socket.end('HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n');
         return;
       }
       this.#server.handleUpgrade(request, socket, head, (accepted) => this.#accept(accepted));
@@ -53,7 +62,7 @@ export class ProviderSocket {
 
   /** One provider: `register` first, then everything else until the socket is gone. */
   #accept(socket: WebSocket): void {
-    const { log, fleet } = this.#options;
+    const { log, fleet, clock } = this.#options;
     let session: ProviderSession | undefined;
     let timers: Disposable[] = [];
     socket.on('error', (error) => log.warn({ reason: error.message }, 'provider socket failed'));
@@ -78,7 +87,11 @@ export class ProviderSocket {
         socket.close(INTERNAL_ERROR);
       }
     });
+    const deadline = clock.after(REGISTER_TIMEOUT_MS, () => {
+      if (session === undefined) socket.close(POLICY_VIOLATION, 'register first');
+    });
     socket.on('close', () => {
+      deadline[Symbol.dispose]();
       for (const timer of timers) timer[Symbol.dispose]();
       if (session === undefined) return;
       log.info({ provider: session.id }, 'provider left');

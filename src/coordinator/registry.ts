@@ -154,6 +154,18 @@ export class Registry {
   }
 
   /** All builds by id, those that are not active too. */
+  /** Builds that are not among `kept` leave the list, with the names that stood for them; what they served stays in
+   *  the usage rows. */
+  keepOnly(kept: readonly string[]): void {
+    this.#database.transaction(() => {
+      for (const { id } of this.builds()) {
+        if (kept.includes(id)) continue;
+        this.#database.run('DELETE FROM aliases WHERE desired_build = ?', id);
+        this.#database.run('UPDATE builds SET active = 0 WHERE id = ?', id);
+      }
+    });
+  }
+
   builds(): Build[] {
     return this.#database.all('SELECT * FROM builds ORDER BY id').map((row) => BuildRow.parse(row));
   }

@@ -17,6 +17,8 @@ export interface RelayRequest {
   model: string;
   /** Bytes of the prompt, for the time a machine gets to accept. */
   promptBytes: number;
+  /** Nobody else's machine will do. */
+  ownMachinesOnly: boolean;
   /** The machines that may serve it now, the best first. */
   candidates: () => Candidate[];
   /** What to say when there is no machine at all. */
@@ -100,7 +102,9 @@ async function takeMachine(
     return await fleet.room(request.model, candidates, take, signal);
   } catch (error) {
     if (signal.aborted) return 'left';
-    throw error;
+    const { code, message, retryAfterS } = toFailure(error);
+    if (code !== 'over_capacity' || !request.ownMachinesOnly) throw error;
+    throw new DarkbloomError('machine_busy', message, retryAfterS === undefined ? {} : { retryAfterS });
   }
 }
 
@@ -119,7 +123,7 @@ async function* tryOn(
   signal: AbortSignal,
 ): AsyncGenerator<ChatEvent, Loss | undefined> {
   const deadline = new Deadline(clock, attempt);
-  const onAbort = () => attempt.events.put({ type: 'left' });
+  const onAbort = () => attempt.events.insist({ type: 'left' });
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
   let phase: 'sent' | 'accepted' | 'writing' | 'leaving' = 'sent';

@@ -21,6 +21,7 @@ export class ModelPool implements Generator {
   readonly #closing = new AbortController();
   readonly #idle: (() => void)[] = [];
   #running = 0;
+  #peakBytes = 0;
   /** One load at a time, so that the sums are true when each begins. */
   #loads: Promise<void> = Promise.resolve();
 
@@ -51,6 +52,19 @@ export class ModelPool implements Generator {
 
   get memoryLimitBytes(): number {
     return this.#memoryLimitBytes;
+  }
+
+  /** Memory of the models that are loaded or being loaded, bytes. */
+  get usedBytes(): number {
+    const resident = [...this.#slots.values()].filter(({ inMemory }) => inMemory);
+    const used = resident.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#peakBytes = Math.max(this.#peakBytes, used);
+    return used;
+  }
+
+  /** The most that was in use when anyone looked. */
+  get peakBytes(): number {
+    return this.#peakBytes;
   }
 
   /** Answers a request to a model by its build id or alias. */

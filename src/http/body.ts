@@ -1,4 +1,4 @@
-import { DarkbloomError } from '../errors.js';
+import { DarkbloomError, type ErrorCode } from '../errors.js';
 import { isJsonObject, type JsonObject } from '../inference/types.js';
 import type { HttpContext } from './app.js';
 
@@ -6,24 +6,28 @@ import type { HttpContext } from './app.js';
 export const MAX_SMALL_BODY_BYTES = 64 * 1024;
 
 /** The JSON object in a request's body.
- *  @throws DarkbloomError `too_large` before reading more than the limit; `invalid_request` for anything but an object. */
-export async function readJson(context: HttpContext, maxBytes: number): Promise<JsonObject> {
+ *  @throws DarkbloomError `too_large` before reading more than the limit; `code` for anything but an object. */
+export async function readJson(
+  context: HttpContext,
+  maxBytes: number,
+  code: ErrorCode = 'invalid_request',
+): Promise<JsonObject> {
   const text = await readText(context, maxBytes);
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
-    throw new DarkbloomError('invalid_request', `The body is not valid JSON (${text.length} characters).`);
+    throw new DarkbloomError(code, `The body is not valid JSON (${text.length} characters).`);
   }
-  if (!isJsonObject(json)) throw new DarkbloomError('invalid_request', 'The body must be a JSON object.');
+  if (!isJsonObject(json)) throw new DarkbloomError(code, 'The body must be a JSON object.');
   return json;
 }
 
 /** Like `readJson`; no body at all is an empty object. */
-export async function readOptionalJson(context: HttpContext, maxBytes: number): Promise<JsonObject> {
+export async function readOptionalJson(context: HttpContext, maxBytes: number, code: ErrorCode): Promise<JsonObject> {
   const length = context.req.header('content-length');
   const chunked = context.req.header('transfer-encoding') !== undefined;
-  return (length === undefined || length === '0') && !chunked ? {} : readJson(context, maxBytes);
+  return (length === undefined || length === '0') && !chunked ? {} : readJson(context, maxBytes, code);
 }
 
 async function readText(context: HttpContext, maxBytes: number): Promise<string> {

@@ -4,7 +4,7 @@ import { DarkbloomError } from '../errors.js';
 import type { Generator } from '../inference/types.js';
 import type { Log } from '../log.js';
 import { systemClock } from '../util/clock.js';
-import { keptSecret, readFileIfPresent } from '../util/files.js';
+import { keptSecret } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import { createDirectApi } from './direct-api.js';
 import type { Door } from './door.js';
@@ -14,6 +14,8 @@ interface DirectDoorOptions {
   home: Home;
   settings: Settings;
   coordinatorUrl: string;
+  /** What the link shows there; `undefined`: this machine was not linked to it. */
+  linkToken: string | undefined;
   generator: Generator;
   models: () => readonly { alias: string }[];
   /** Throws what refuses a new request now. */
@@ -24,8 +26,7 @@ interface DirectDoorOptions {
 /** Linked mode: the coordinator is elsewhere; the port carries the direct endpoint.
  *  @throws DarkbloomError `not_logged_in`, `port_in_use`. */
 export async function openDirectDoor(options: DirectDoorOptions): Promise<Door> {
-  const { home, settings, coordinatorUrl, generator, models, refuse, log } = options;
-  const linkToken = readFileIfPresent(home.linkToken)?.trim();
+  const { home, settings, coordinatorUrl, linkToken, generator, models, refuse, log } = options;
   if (linkToken === undefined) {
     throw new DarkbloomError(
       'not_logged_in',

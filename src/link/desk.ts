@@ -35,6 +35,8 @@ export interface CoordinatorView {
 export class Desk {
   readonly #options: DeskOptions;
   #view: CoordinatorView | undefined;
+  /** One at a time: each asks the system, and a peer may send as many as it likes. */
+  #answering = false;
 
   constructor(options: DeskOptions) {
     this.#options = options;
@@ -55,7 +57,7 @@ export class Desk {
         jobs.cancel(message.request_id);
         return;
       case 'attestation_challenge':
-        void this.#answer(message, connection);
+        if (!this.#answering) void this.#answer(message, connection);
         return;
       case 'load_model':
         void obeyLoad(message.model_id, connection, { load, refuse });
@@ -99,10 +101,13 @@ export class Desk {
 
   async #answer(challenge: AttestationChallenge, connection: Connection): Promise<void> {
     const { identity, models, posture, log } = this.#options;
+    this.#answering = true;
     try {
       await connection.send(answerChallenge(challenge, { identity, models, posture: await posture() }));
     } catch (error) {
       log.error({ err: error }, 'a challenge could not be answered');
+    } finally {
+      this.#answering = false;
     }
   }
 }

@@ -11,12 +11,17 @@ import { RECONNECT_BASE_MS, RECONNECT_CAP_MS } from '../protocol/limits.js';
 export type LinkState =
   | { name: 'waiting'; attempt: number; delayMs: number }
   | { name: 'dialing' | 'registering'; attempt: number }
-  | { name: 'online' }
+  | { name: 'online'; attempt: number }
   | { name: 'closed' };
 
-/** `random` is 0 to 1, for the jitter of the wait that may follow. */
+/** `random` is 0 to 1, for the jitter of the wait that may follow. `wasGood`: the connection ended in good order or had
+ *  lasted; the next wait is a short one. A coordinator that drops us at once is not dialled every second. */
 export type LinkEvent =
-  { type: 'timer' } | { type: 'open' } | { type: 'sent' } | { type: 'lost'; random: number } | { type: 'stop' };
+  | { type: 'timer' }
+  | { type: 'open' }
+  | { type: 'sent' }
+  | { type: 'lost'; random: number; wasGood: boolean }
+  | { type: 'stop' };
 
 /** The only place where the link changes. An event that does not fit the state changes nothing. */
 export function nextLinkState(state: LinkState, event: LinkEvent): LinkState {
@@ -27,10 +32,10 @@ export function nextLinkState(state: LinkState, event: LinkEvent): LinkState {
     case 'open':
       return state.name === 'dialing' ? { name: 'registering', attempt: state.attempt } : state;
     case 'sent':
-      return state.name === 'registering' ? { name: 'online' } : state;
+      return state.name === 'registering' ? { name: 'online', attempt: state.attempt } : state;
     case 'lost': {
       if (state.name === 'waiting') return state;
-      const attempt = state.name === 'online' ? 0 : state.attempt + 1;
+      const attempt = event.wasGood ? 0 : state.attempt + 1;
       return { name: 'waiting', attempt, delayMs: backoffMs(attempt, event.random) };
     }
     case 'stop':

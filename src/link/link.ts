@@ -15,6 +15,11 @@ import { nextLinkState, type LinkEvent, type LinkState } from './link-state.js';
 
 const DIAL_TIMEOUT_MS = 15_000;
 const CLOSE_TIMEOUT_MS = 2_000;
+/** A connection that lasted so long was a good one. */
+const GOOD_AFTER_MS = 30_000;
+/** WebSocket close codes of a peer that ends in good order. */
+const NORMAL = 1000;
+const GOING_AWAY = 1001;
 
 export interface LinkOptions {
   /** HTTP base of the coordinator, no slash at the end. */
@@ -173,7 +178,9 @@ export class Link {
     const before = this.#state.name;
     this.#lastLoss = reason === '' ? `closed with code ${code}` : reason;
     this.#stopTimers();
-    this.#change({ type: 'lost', random: this.#options.random() });
+    const lasted = before === 'online' && this.#options.clock.now() - this.#since >= GOOD_AFTER_MS;
+    const wasGood = lasted || (before === 'online' && (code === NORMAL || code === GOING_AWAY));
+    this.#change({ type: 'lost', random: this.#options.random(), wasGood });
     if (before === 'online' || before === 'registering') this.#options.lost();
     if (this.#state.name !== 'waiting') return;
     const { attempt, delayMs } = this.#state;

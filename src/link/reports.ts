@@ -56,7 +56,7 @@ interface HeartbeatFacts {
   slots: readonly SlotSnapshot[];
   kvBytesPerToken: (id: string) => number;
   metrics: SystemMetrics;
-  memoryLimitBytes: number;
+  memory: EngineMemory;
   stats: HeartbeatStats;
   /** Paused or draining: no new request is wanted. */
   closed: boolean;
@@ -73,21 +73,28 @@ export function heartbeatFrame(facts: HeartbeatFacts): Heartbeat {
     stats: facts.stats,
     warm_models: resident.map(({ id }) => id),
     system_metrics: facts.metrics,
-    backend_capacity: capacity(facts, resident),
+    backend_capacity: capacity(facts),
   };
 }
 
-function capacity(facts: HeartbeatFacts, resident: readonly SlotSnapshot[]): BackendCapacity {
-  const usedBytes = resident.reduce((sum, { bytes }) => sum + bytes, 0);
+/** Bytes. */
+interface EngineMemory {
+  limit: number;
+  used: number;
+  peak: number;
+  /** What the system has left, whoever uses the rest. */
+  available: number;
+}
+
+function capacity({ slots, kvBytesPerToken, memory }: HeartbeatFacts): BackendCapacity {
+  const { limit, used, peak, available } = memory;
   return {
-    slots: facts.slots
-      .filter(({ state }) => state !== 'absent')
-      .map((slot) => slotCapacity(slot, facts.kvBytesPerToken(slot.id))),
-    gpu_memory_active_gb: usedBytes / GIB,
-    gpu_memory_peak_gb: usedBytes / GIB,
+    slots: slots.filter(({ state }) => state !== 'absent').map((slot) => slotCapacity(slot, kvBytesPerToken(slot.id))),
+    gpu_memory_active_gb: used / GIB,
+    gpu_memory_peak_gb: peak / GIB,
     gpu_memory_cache_gb: 0,
-    total_memory_gb: facts.memoryLimitBytes / GIB,
-    free_for_load_gb: Math.max(0, facts.memoryLimitBytes - usedBytes) / GIB,
+    total_memory_gb: limit / GIB,
+    free_for_load_gb: Math.max(0, Math.min(limit - used, available)) / GIB,
   };
 }
 

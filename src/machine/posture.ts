@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { PrivacyCapabilities } from '../protocol/provider-messages.js';
 import type { Commands } from './commands.js';
 import { coreDumpsDisabled } from './core-dumps.js';
@@ -10,9 +11,9 @@ const HYPERVISOR_KEY = 'kern.hv_vmm_present';
 
 /** Variables that load foreign code into a process or make it write out what is in its memory. */
 const UNSAFE_VARIABLES: ReadonlySet<string> = new Set([
-  'DYLD_INSERT_LIBRARIES',
-  'DYLD_LIBRARY_PATH',
-  'DYLD_FRAMEWORK_PATH',
+  'NODE_OPTIONS',
+  'NODE_V8_COVERAGE',
+  'LD_AUDIT',
   'LD_PRELOAD',
   'LD_LIBRARY_PATH',
   'NSZombieEnabled',
@@ -41,7 +42,7 @@ export const capabilityReasons: Record<keyof PrivacyCapabilities, string> = {
   anti_debug_enabled: 'Another process of the same user can attach a debugger: refusing one takes native code.',
   core_dumps_disabled: 'The limit for core files is not known to be 0, so a crash could write memory to disk.',
   env_scrubbed: 'The environment has a variable that can load foreign code or make the process write out its memory.',
-  hypervisor_active: 'The system does not say that it runs in a virtual machine; only a Mac is asked.',
+  hypervisor_active: 'The kernel does not say that this is a virtual machine.',
 };
 
 /** Asks the system. Never rejects: what cannot be read is never reported as good. */
@@ -51,7 +52,7 @@ export async function readPosture(
   env: NodeJS.ProcessEnv,
 ): Promise<Posture> {
   const [mac, coreDumps] = await Promise.all([
-    platform === 'darwin' ? readMacFacts(commands) : notAMac,
+    platform === 'darwin' ? readMacFacts(commands) : readOtherFacts(),
     coreDumpsDisabled(commands, platform),
   ]);
   const { sipEnabled, secureBootEnabled, rdmaDisabled, hypervisorActive } = mac;
@@ -76,7 +77,7 @@ export async function readPosture(
 
 /** True for a variable that must not be in the environment of a process that sees prompts. */
 export function isUnsafeVariable(name: string): boolean {
-  return UNSAFE_VARIABLES.has(name) || name.startsWith('Malloc');
+  return UNSAFE_VARIABLES.has(name) || name.startsWith('Malloc') || name.startsWith('DYLD_');
 }
 
 interface SystemFacts extends Omit<Posture, 'capabilities'> {
@@ -84,12 +85,18 @@ interface SystemFacts extends Omit<Posture, 'capabilities'> {
   hypervisorActive: boolean | undefined;
 }
 
-const notAMac: SystemFacts = {
-  sipEnabled: false,
-  secureBootEnabled: undefined,
-  rdmaDisabled: true,
-  hypervisorActive: false,
-};
+const CPU_INFO = '/proc/cpuinfo';
+
+/** A machine that is not a Mac. On Linux the kernel's processor flags say whether it is a virtual one. */
+async function readOtherFacts(): Promise<SystemFacts> {
+  const cpuInfo = await readFile(CPU_INFO, 'utf8').catch(() => '');
+  return {
+    sipEnabled: false,
+    secureBootEnabled: undefined,
+    rdmaDisabled: true,
+    hypervisorActive: /^flags\s*:.*\bhypervisor\b/mu.test(cpuInfo),
+  };
+}
 
 async function readMacFacts(commands: Commands): Promise<SystemFacts> {
   const [sip, sealed, rdma, values] = await Promise.all([

@@ -35,13 +35,12 @@ export async function readGguf(path: string): Promise<GgufFacts> {
   const parts = splitParts(path);
   const sizes = parts.map(fileSize);
   const info = await readHeader(path);
-  for (const tensor of info.fullTensorInfo ?? info.tensorInfo ?? []) {
-    const index = tensor.filePart - 1;
-    const end = tensorEnd(tensor);
+  const tensors = info.fullTensorInfo ?? info.tensorInfo ?? [];
+  for (const [index, part] of parts.entries()) {
+    const end = Math.max(0, ...tensors.filter(({ filePart }) => filePart === index + 1).map(tensorEnd));
     const sizeBytes = sizes[index] ?? 0;
     if (end > sizeBytes) {
-      const why = `it is cut short: ${sizeBytes} bytes, its header speaks of at least ${end}`;
-      throw corrupt(parts[index] ?? path, why);
+      throw corrupt(part, `it is cut short: ${sizeBytes} bytes, its header speaks of at least ${end}`);
     }
   }
   const { tokenizer, general } = info.metadata;

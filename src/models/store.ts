@@ -1,13 +1,12 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import type { Settings } from '../config.js';
 import { DarkbloomError } from '../errors.js';
 import type { ModelShape } from '../inference/footprint.js';
 import { PACKAGE_ROOT } from '../util/version.js';
-import { weightHash, type CatalogBuild, type CatalogModel } from './catalog.js';
-import { readGguf } from './gguf.js';
+import { weightHash, type CatalogModel } from './catalog.js';
+import { sha256Of } from './file-hash.js';
+import { readGguf, type GgufFacts } from './gguf.js';
+import { readPlaces, type Entry, type PlacedModel } from './places.js';
 
 /** A model whose file lies on this machine and was looked into. */
 export interface InstalledModel {
@@ -18,6 +17,7 @@ export interface InstalledModel {
   family: string;
   architecture: string;
   quantization: string;
+  /** The file that is opened; a split model's others lie beside it. */
   path: string;
   sizeBytes: number;
   trainedContextTokens: number;
@@ -28,32 +28,54 @@ export interface InstalledModel {
   weightHash?: string;
 }
 
-/** The models of the package and the owner's own files.
+/** The models of the package, the owner's own files and, with a home, what was downloaded to it or adopted there. A
+ *  downloaded or adopted file that changed since it was verified is left out: `readPlaces` says why.
  *  @throws DarkbloomError `model_corrupt` for a file that is missing, cut short or not what the catalogue says. */
-export async function installedModels(catalog: readonly CatalogModel[], settings: Settings): Promise<InstalledModel[]> {
-  const packaged = catalog.flatMap((model) => model.builds.map((build) => packagedModel(model, build)));
+export async function installedModels(
+  catalog: readonly CatalogModel[],
+  settings: Settings,
+  homeFolder?: string,
+): Promise<InstalledModel[]> {
+  const entries = catalog.flatMap((model) => model.builds.map((build): Entry => ({ model, build })));
+  const packaged = entries.filter(({ build }) => build.source === 'package').map(packagedModel);
   const own = Object.entries(settings.models.files).map(([name, path]) => ownModel(name, resolve(path), catalog));
-  return Promise.all([...packaged, ...own]);
+  const named = await Promise.all([...packaged, ...own]);
+  const names = new Set(named.flatMap(({ id, alias }) => [id, alias]));
+  const placed = homeFolder === undefined ? [] : readPlaces(catalog, homeFolder).ready;
+  // a name in the settings is newer than what was adopted under it
+  const others = placed.filter(({ id, alias }) => !names.has(id) && !names.has(alias));
+  return [...named, ...(await Promise.all(others.map(placedModel)))];
 }
 
-async function packagedModel(model: CatalogModel, build: CatalogBuild): Promise<InstalledModel> {
-  for (const file of build.files) {
-    const path = join(PACKAGE_ROOT, 'assets', file.path);
-    if ((await sha256(path)) !== file.sha256) {
+async function packagedModel(entry: Entry): Promise<InstalledModel> {
+  const paths = entry.build.files.map((file) => join(PACKAGE_ROOT, 'assets', file.path));
+  for (const [index, file] of entry.build.files.entries()) {
+    const path = paths[index] ?? '';
+    if ((await sha256Of(path)) !== file.sha256) {
       throw new DarkbloomError('model_corrupt', `${path} is not the file of this package. Install the package again.`);
     }
   }
-  const path = join(PACKAGE_ROOT, 'assets', build.files[0]?.path ?? '');
-  const facts = await readGguf(path);
+  return catalogueModel(entry, paths[0] ?? '');
+}
+
+async function placedModel({ entry, id, alias, displayName, paths }: PlacedModel): Promise<InstalledModel> {
+  const path = paths[0] ?? '';
+  if (entry !== undefined) return catalogueModel(entry, path);
+  return { ...unknownModel(await readGguf(path), path), id, alias, displayName };
+}
+
+/** A model whose files have the hashes of the catalogue. */
+async function catalogueModel({ model, build }: Entry, path: string): Promise<InstalledModel> {
   return {
+    ...(await readGguf(path)),
     id: build.id,
     alias: model.alias,
     displayName: model.display_name,
     family: model.family,
+    quantization: build.quantization,
     maxOutputTokens: model.max_output_tokens,
     path,
     weightHash: weightHash(build.files),
-    ...facts,
   };
 }
 
@@ -66,18 +88,18 @@ async function ownModel(name: string, path: string, catalog: readonly CatalogMod
   }
   const facts = await readGguf(path);
   return {
-    id: `local/${name}-${facts.quantization.toLowerCase()}`,
+    ...unknownModel(facts, path),
+    id: ownBuildId(name, facts),
     alias: name,
     displayName: basename(path, '.gguf'),
-    family: facts.architecture,
-    maxOutputTokens: facts.trainedContextTokens,
-    path,
-    ...facts,
   };
 }
 
-async function sha256(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
+/** The build id of a file that the catalogue does not know. */
+export function ownBuildId(name: string, { quantization }: { quantization: string }): string {
+  return `local/${name}-${quantization.toLowerCase()}`;
+}
+
+function unknownModel(facts: GgufFacts, path: string) {
+  return { ...facts, family: facts.architecture, maxOutputTokens: facts.trainedContextTokens, path };
 }

@@ -43,14 +43,26 @@ function tryJson(text: string): unknown {
   }
 }
 
-/** One home, one daemon: two would answer for each other's files.
+/** One home, one daemon: two would answer for each other's files. A record alone proves nothing: after a power loss its
+ *  process id may belong to any other program, so the daemon is asked.
  *  @throws DarkbloomError `already_running`. */
-export function refuseSecondDaemon(path: string): void {
+export async function refuseSecondDaemon(path: string): Promise<void> {
   const running = readDiscovery(path);
-  if (running === undefined || running.pid === process.pid) return;
+  if (running === undefined || running.pid === process.pid || !(await answers(running.base_url))) return;
   throw new DarkbloomError(
     'already_running',
     `A daemon of this home already runs (process ${running.pid}, ${running.base_url}). ` +
       'Stop it first, or set DARKBLOOM_PROVIDER_HOME to another folder.',
   );
+}
+
+const ANSWER_TIMEOUT_MS = 2_000;
+
+async function answers(baseUrl: string): Promise<boolean> {
+  try {
+    const health = await fetch(new URL('/health', baseUrl), { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
+    return health.ok;
+  } catch {
+    return false;
+  }
 }

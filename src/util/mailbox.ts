@@ -16,9 +16,15 @@ export class Mailbox<T> implements AsyncIterable<T> {
   put(item: T): boolean {
     if (this.#end !== undefined) return true;
     if (this.#items.length >= this.#limit) return false;
+    this.insist(item);
+    return true;
+  }
+
+  /** Takes the item even when the line is full: for the one thing beside the producer's that the reader must hear. */
+  insist(item: T): void {
+    if (this.#end !== undefined) return;
     this.#items.push(item);
     this.#wake?.();
-    return true;
   }
 
   /** No more items: the reader gets what is in line, then ends. */

@@ -1,4 +1,4 @@
-import { closeSync, fchmodSync, openSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fchmodSync, fstatSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { makePrivateFolder } from './files.js';
 
@@ -58,12 +58,13 @@ export class RotatingFile {
   }
 
   #append(line: string): void {
-    const bytes = Buffer.from(this.#torn ? `\n${line}` : line, 'utf8');
-    if (bytes.length > this.#bounds.maxFileBytes) throw new RangeError('a line longer than a whole file');
+    const size = Buffer.byteLength(line) + 1; // one for the end of a torn line
+    if (size > this.#bounds.maxFileBytes) throw new RangeError('a line longer than a whole file');
     const present = statSync(this.#path, { throwIfNoEntry: false });
     if (present?.ino !== this.#file?.inode) this.close();
-    if (present !== undefined && present.size + bytes.length > this.#bounds.maxFileBytes) this.#rotate();
+    if (present !== undefined && present.size + size > this.#bounds.maxFileBytes) this.#rotate();
     const { descriptor } = (this.#file ??= this.#open());
+    const bytes = Buffer.from(this.#torn ? `\n${line}` : line, 'utf8');
     for (let written = 0; written < bytes.length;) {
       const added = writeSync(descriptor, bytes, written);
       written += added;
@@ -73,14 +74,16 @@ export class RotatingFile {
 
   #open(): { descriptor: number; inode: number } {
     makePrivateFolder(dirname(this.#path));
-    const descriptor = openSync(this.#path, 'a', PRIVATE_FILE);
+    const descriptor = openSync(this.#path, 'a+', PRIVATE_FILE);
     fchmodSync(descriptor, PRIVATE_FILE); // it may be an older file with another mode
-    return { descriptor, inode: statSync(this.#path).ino };
+    const { ino, size } = fstatSync(descriptor);
+    const last = Buffer.alloc(1);
+    this.#torn = size > 0 && readSync(descriptor, last, 0, 1, size - 1) === 1 && last[0] !== NEWLINE;
+    return { descriptor, inode: ino };
   }
 
   #rotate(): void {
     this.close();
-    this.#torn = false;
     const oldest = this.#bounds.files - 1;
     rmSync(rotatedPath(this.#path, oldest), { force: true });
     for (let age = oldest - 1; age >= 0; age--) {

@@ -80,17 +80,21 @@ test('neither the device code nor the token is in the database', () => {
   expect(stored.filter((text) => text.includes(deviceCode) || text.includes(token.slice(-64)))).toEqual([]);
 });
 
-test('only so many codes wait at a time, and expired ones make room and are forgotten', () => {
+test('only so many codes wait at a time: a new one makes the oldest forgotten, and expired ones go by themselves', () => {
   using house = temporaryLogin();
   const { login, clock, database } = house;
+  const oldest = login.start();
+  clock.pass(1);
   const first = login.start();
   const insert = 'INSERT INTO device_codes (hash, user_code, expires_at) VALUES (?, ?, ?)';
   database.transaction(() => {
-    for (let index = 1; index < MAX_OPEN_CODES; index++) {
+    for (let index = 2; index < MAX_OPEN_CODES; index++) {
       database.run(insert, `hash-${index}`, `code-${index}`, clock.now() + LIFE_MS);
     }
   });
-  expect(() => login.start()).toThrow(failsWith('over_capacity', 429));
+  login.start();
+  expect(() => login.poll(oldest.deviceCode)).toThrow(failsWith('invalid_grant', 404));
+  expect(login.poll(first.deviceCode)).toEqual({ status: 'pending' });
 
   clock.pass(LIFE_MS);
   login.start();

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import type { Attempt, AttemptEvent } from '../../src/coordinator/provider-session.js';
-import { Channel, newKeyPair } from '../../src/crypto/box.js';
+import { Channel, newKeyPair, toBase64 } from '../../src/crypto/box.js';
 import { DarkbloomError, type ErrorCode } from '../../src/errors.js';
 import { CHUNK_BUFFER } from '../../src/protocol/limits.js';
 import type { Register } from '../../src/protocol/provider-messages.js';
@@ -309,6 +309,13 @@ test.each<[string, (request: PlayedRequest, provider: ScriptedProvider) => void]
   ['in clear', (request) => request.chunk({ data: 'data: {}' })],
   ['in clear beside a sealed one', (request) => request.chunk({ encrypted_data: request.seal('data: {}'), data: 'x' })],
   ['with nothing in it', (request) => request.chunk({})],
+  [
+    'that names another key than it was sealed with',
+    (request) => {
+      const ephemeral_public_key = toBase64(newKeyPair().publicKey);
+      request.chunk({ encrypted_data: { ...request.seal('data: {}'), ephemeral_public_key } });
+    },
+  ],
   [
     'of another key',
     (request, { identity }) => {

@@ -8,6 +8,7 @@ import { relay } from '../../src/coordinator/relay.js';
 import { eligible } from '../../src/coordinator/routing.js';
 import { DarkbloomError } from '../../src/errors.js';
 import type { ChatEvent } from '../../src/inference/types.js';
+import { CHUNK_BUFFER } from '../../src/protocol/limits.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { BUILD, ScriptedProvider } from './scripted-provider.js';
 import { temporaryDatabase } from './temporary-database.js';
@@ -22,6 +23,13 @@ const COST = 400n;
 interface Ending {
   events: ChatEvent[];
   error?: DarkbloomError;
+}
+
+interface AskOptions {
+  promptBytes?: number;
+  ownMachinesOnly?: boolean;
+  /** Until then the consumer reads no further than the first text. */
+  resumed?: Promise<void>;
 }
 
 /** A fleet of machines that the test plays, and real books. */
@@ -57,7 +65,7 @@ class Stage implements Disposable {
     return rows.map(({ kind, amount, reference }) => `${kind} ${amount} ${reference.replace(ME.id, 'me')}`);
   }
 
-  ask({ promptBytes = 0 }: { promptBytes?: number } = {}): Asked {
+  ask({ promptBytes = 0, ownMachinesOnly = false, resumed }: AskOptions = {}): Asked {
     const { ledger, fleet, clock } = this;
     const requestId = `request-${++this.#asked}`;
     const leaving = new AbortController();
@@ -67,6 +75,7 @@ class Stage implements Disposable {
       {
         model: 'tiny',
         promptBytes,
+        ownMachinesOnly,
         candidates: () =>
           eligible(fleet.machines, { account: ME, mode: 'none', builds: [{ id: BUILD }], now: clock.now() }),
         refusal: () => new DarkbloomError('model_unavailable', 'no machine'),
@@ -94,7 +103,7 @@ class Stage implements Disposable {
       { fleet, clock },
       leaving.signal,
     );
-    asked.read(events);
+    asked.read(events, resumed);
     return asked;
   }
 
@@ -119,15 +128,17 @@ class Asked {
     this.#leaving = leaving;
   }
 
-  read(events: AsyncGenerator<ChatEvent>): void {
-    this.#ending = this.#readAll(events);
+  /** Reads to the end; until `resumed`, no further than the first text. */
+  read(events: AsyncGenerator<ChatEvent>, resumed: Promise<void> | undefined): void {
+    this.#ending = this.#readAll(events, resumed);
   }
 
-  async #readAll(events: AsyncGenerator<ChatEvent>): Promise<Ending> {
+  async #readAll(events: AsyncGenerator<ChatEvent>, resumed: Promise<void> | undefined): Promise<Ending> {
     try {
       for await (const event of events) {
         this.seen.push(event);
         for (const wake of this.#waiting.splice(0)) wake();
+        if (event.type === 'text') await resumed;
       }
       return { events: this.seen };
     } catch (error) {
@@ -463,6 +474,36 @@ describe('a client that leaves', () => {
     expect(stage.ledger.usage(ME.id, 10)).toEqual([]);
   });
 
+  test('in the moment in which its request is sent is heard', async () => {
+    using stage = new Stage();
+    const machine = stage.machine();
+    const asked = stage.ask();
+    expect(machine.sentOf('inference_request')).toHaveLength(1);
+    asked.leave();
+    expect(await asked.ending()).toEqual({ events: [cancelled()] });
+    expect(machine.cancelled).toEqual([(await machine.request()).id]);
+    expect([asked.effects, stage.clock.pending]).toEqual([['reservation_refund'], 0]);
+  });
+
+  test('when it is as far behind as it may be is heard all the same', async () => {
+    using stage = new Stage();
+    const machine = stage.machine();
+    let resume: () => void = () => undefined;
+    const asked = stage.ask({ resumed: new Promise((resolve) => (resume = resolve)) });
+    const request = await machine.request();
+    for (let chunk = 0; chunk <= CHUNK_BUFFER; chunk++) {
+      request.write('x');
+      if (chunk === 0) await asked.untilText();
+    }
+    asked.leave();
+    resume();
+    await nextTurn();
+    expect(machine.cancelled).toEqual([request.id]);
+    request.complete(USAGE);
+    expect((await asked.ending()).events.at(-1)).toEqual(cancelled(4_000, 1_000));
+    expect(asked.effects).toEqual(['settled']);
+  });
+
   test('while it waits in line gives up its place', async () => {
     using stage = new Stage();
     const machine = stage.machine(1);
@@ -508,6 +549,15 @@ describe('the waiting line', () => {
     const next = stage.ask();
     await nextTurn();
     expect(next.effects).toEqual([]);
+  });
+
+  test('for own machines alone is told of as a busy machine', async () => {
+    using stage = new Stage();
+    await busy(stage);
+    for (let waiting = 0; waiting < 10; waiting++) stage.ask();
+    await nextTurn();
+    const { error } = await stage.ask({ ownMachinesOnly: true }).ending();
+    expect(error).toMatchObject({ code: 'machine_busy', status: 429, retryAfterS: 30 });
   });
 
   test('lasts 120 seconds at most', async () => {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
 import { createApp } from '../../src/http/app.js';
@@ -80,12 +81,12 @@ describe('a stream', () => {
   });
 
   test('begins only with the first content', async () => {
-    let open = () => undefined as void;
+    let open: () => void = () => undefined;
     const loaded = new Promise<void>((resolve) => (open = resolve));
     const play = new Play(ACCEPTED, loaded, STARTED, text('Hello'), DONE);
     const response = request(play, { streaming: true });
-    const early = await Promise.race([response.then(() => 'answered'), Promise.resolve('waiting')]);
-    expect(early).toBe('waiting');
+    const early = await Promise.race([response.then(() => 'answered'), nextTurn('waiting')]);
+    expect([early, play.seen]).toEqual(['waiting', ['accepted']]);
     open();
     expect((await response).headers.get('x-after')).toBe('accepted started text');
   });
@@ -125,7 +126,7 @@ describe('a stream', () => {
   });
 
   test('whose client has left is read to its end', async () => {
-    let open = () => undefined as void;
+    let open: () => void = () => undefined;
     const left = new Promise<void>((resolve) => (open = resolve));
     const rest = Array.from({ length: 100 }, () => text('lo'));
     const play = new Play(STARTED, text('Hel'), left, ...rest, CANCELLED);

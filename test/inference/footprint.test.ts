@@ -26,3 +26,12 @@ test('a loaded model takes its weights, the cache of all rows and something to c
 test('a very small model needs room to compute all the same', () => {
   expect(footprint(tiny, 1, 2_048).computeBytes).toBe(64 * MIB);
 });
+
+test('layers that look back only so far, and recurrent ones, do not grow with the context', () => {
+  const window = { tokens: 1_024, layers: 3, kvHeads: 2, keyLength: 64, valueLength: 64 };
+  const growth = 2_048 * 2;
+  const base = footprint({ ...tiny, window, stateBytes: 1_000 }, 2, 8_192).kvBytes;
+  expect(base).toBe(growth * 8_192 + 1_536 * 2 * (1_024 + 512) * 2 + 2_000);
+  expect(footprint({ ...tiny, window, stateBytes: 1_000 }, 2, 8_193).kvBytes - base).toBe(growth);
+  expect(footprint({ ...tiny, window }, 1, 512).kvBytes).toBe((2_048 + 1_536) * 512);
+});

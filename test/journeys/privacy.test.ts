@@ -27,7 +27,8 @@ let proxy: RecordingProxy;
 let provider: RunningCommand;
 let coordinatorUrl: string;
 let directUrl: string;
-const secretIn = (path: string) => readFileSync(path, 'utf8').trim();
+/** Of a file with more than the secret, the first line. */
+const secretIn = (path: string) => readFileSync(path, 'utf8').split('\n')[0] ?? '';
 
 beforeAll(async () => {
   temporary = new TemporaryHome();

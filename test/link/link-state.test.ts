@@ -5,7 +5,7 @@ import { backoffMs, nextLinkState, type LinkEvent, type LinkState } from '../../
 const waiting: LinkState = { name: 'waiting', attempt: 3, delayMs: 8_000 };
 const dialing: LinkState = { name: 'dialing', attempt: 3 };
 const registering: LinkState = { name: 'registering', attempt: 3 };
-const online: LinkState = { name: 'online' };
+const online: LinkState = { name: 'online', attempt: 3 };
 const closed: LinkState = { name: 'closed' };
 const states = [waiting, dialing, registering, online, closed];
 
@@ -13,7 +13,7 @@ const events: LinkEvent[] = [
   { type: 'timer' },
   { type: 'open' },
   { type: 'sent' },
-  { type: 'lost', random: 0.5 },
+  { type: 'lost', random: 0.5, wasGood: false },
   { type: 'stop' },
 ];
 
@@ -24,7 +24,7 @@ const arrows: Record<string, LinkState> = {
   'registering sent': online,
   'dialing lost': { name: 'waiting', attempt: 4, delayMs: 12_000 },
   'registering lost': { name: 'waiting', attempt: 4, delayMs: 12_000 },
-  'online lost': { name: 'waiting', attempt: 0, delayMs: 750 },
+  'online lost': { name: 'waiting', attempt: 4, delayMs: 12_000 },
   'waiting stop': closed,
   'dialing stop': closed,
   'registering stop': closed,
@@ -40,6 +40,11 @@ test.each(states.flatMap((state) => events.map((event) => ({ state, event }))))(
     else expect(next).toEqual(arrow);
   },
 );
+
+test('after a connection that was good the next wait is the shortest', () => {
+  const next = nextLinkState(online, { type: 'lost', random: 0.5, wasGood: true });
+  expect(next).toEqual({ name: 'waiting', attempt: 0, delayMs: 750 });
+});
 
 describe('the wait before the next attempt', () => {
   test.each([
@@ -68,7 +73,7 @@ describe('the wait before the next attempt', () => {
     let state: LinkState = { name: 'waiting', attempt: 0, delayMs: 0 };
     const waits: number[] = [];
     for (let attempt = 0; attempt < 100; attempt++) {
-      state = nextLinkState(nextLinkState(state, { type: 'timer' }), { type: 'lost', random: 1 });
+      state = nextLinkState(nextLinkState(state, { type: 'timer' }), { type: 'lost', random: 1, wasGood: false });
       if (state.name === 'waiting') waits.push(state.delayMs);
     }
     expect(waits.slice(0, 6)).toEqual([2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);

@@ -90,14 +90,13 @@ const slot: SlotSnapshot = {
   loadMs: 2_100,
   bytes: 6 * GIB,
   lastUsed: 10,
-  runnerPid: 4_242,
 };
 
 const facts: HeartbeatFacts = {
   slots: [slot],
   kvBytesPerToken: () => 147_456,
   metrics: { memory_pressure: 0.41, cpu_usage: 0.05, thermal_state: 'nominal' },
-  memoryLimitBytes: 64 * GIB,
+  memory: { limit: 64 * GIB, used: 6 * GIB, peak: 7 * GIB, available: 50 * GIB },
   stats: { requests_served: 12, tokens_generated: 3_481 },
   closed: false,
 };
@@ -124,7 +123,7 @@ describe('the heartbeat of an idle machine', () => {
     expect(frame.backend_capacity).toMatchObject({
       gpu_memory_active_gb: 6,
       total_memory_gb: 64,
-      free_for_load_gb: 58,
+      free_for_load_gb: 50,
     });
   });
 });
@@ -151,10 +150,9 @@ test.each<[SlotSnapshot['state'], number, string]>([
   expect(frame.warm_models).toEqual(state === 'ready' ? [model.id] : []);
 });
 
-test('a model that is not in memory has no slot, takes no room and is not warm', () => {
+test('a model that is not in memory has no slot and is not warm', () => {
   const frame = beat({ state: 'absent' });
   expect(frame.backend_capacity?.slots).toEqual([]);
-  expect(frame.backend_capacity).toMatchObject({ gpu_memory_active_gb: 0, free_for_load_gb: 64 });
   expect(frame).not.toHaveProperty('active_model');
 });
 
@@ -183,6 +181,12 @@ test('what was never measured is not told', () => {
   );
 });
 
-test('models that together were allowed too much leave no room, not less than none', () => {
-  expect(beat({ bytes: 70 * GIB }).backend_capacity?.free_for_load_gb).toBe(0);
+test.each([
+  ['the limit leaves less than the system has', { limit: 20, used: 6, peak: 6, available: 50 }, 14],
+  ['other programs leave less than the limit', { limit: 20, used: 6, peak: 6, available: 3 }, 3],
+  ['models together were allowed too much', { limit: 20, used: 25, peak: 25, available: 50 }, 0],
+])('when %s, that is what is free for another model', (_case, gib, free) => {
+  const { limit, used, peak, available } = gib;
+  const memory = { limit: limit * GIB, used: used * GIB, peak: peak * GIB, available: available * GIB };
+  expect(heartbeatFrame({ ...facts, memory }).backend_capacity?.free_for_load_gb).toBe(free);
 });

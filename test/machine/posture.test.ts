@@ -152,7 +152,7 @@ describe('the posture', () => {
     const posture = await readPosture(commands, 'linux', {});
     expect(commands.calls).toEqual([]);
     expect(posture).toMatchObject({ sipEnabled: false, secureBootEnabled: undefined, rdmaDisabled: true });
-    expect(posture.capabilities).toMatchObject({ sip_enabled: false, hypervisor_active: false });
+    expect(posture.capabilities.sip_enabled).toBe(false);
   });
 
   test('has a sentence for every capability of the wire', () => {

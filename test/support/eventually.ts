@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const BOUND_MS = 20_000;
+const BOUND_MS = 30_000;
 const LOOK_EVERY_MS = 50;
 
 /** Looks again and again until there is something, for what gives no event of its own.

@@ -6,6 +6,7 @@ import { readChunk } from '../../src/inference/chunk-reader.js';
 import { decodeProviderFrame, encode } from '../../src/protocol/codec.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
 import type { ProviderMessage } from '../../src/protocol/provider-messages.js';
+import { portOf } from './port-of.js';
 
 type Frame<T extends ProviderMessage['type']> = Extract<ProviderMessage, { type: T }>;
 
@@ -33,8 +34,7 @@ export class FakeCoordinator implements AsyncDisposable {
   }
 
   get url(): string {
-    const address = this.#server.address();
-    return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+    return `http://127.0.0.1:${portOf(this.#server)}`;
   }
 
   /** How often the provider has dialled. */

@@ -1,3 +1,4 @@
+import { saveLinkToken } from '../../src/link/link-token.js';
 import { z } from 'zod';
 import type { Home } from '../../src/config.js';
 import { writePrivateFile } from '../../src/util/files.js';
@@ -19,7 +20,7 @@ export async function linkHome(
 
 /** What `link` leaves in a home. */
 export function writeLink(home: Home, address: string, token: string): void {
-  writePrivateFile(home.linkToken, `${token}\n`);
+  saveLinkToken(home.linkToken, address, token);
   writePrivateFile(home.config, `[coordinator]\nurl = "${address}"\n`);
 }
 

@@ -33,22 +33,18 @@ export class ManualClock implements Clock {
     const end = this.#now + ms;
     for (let timer = this.#firstUntil(end); timer !== undefined; timer = this.#firstUntil(end)) {
       this.#now = Math.max(this.#now, timer.at);
-      this.#fire(timer);
+      this.#timers.delete(timer);
+      timer.fire();
     }
     this.#now = end;
   }
 
-  /** The machine sleeps: time passes at once, and what became due meanwhile fires late, each timer once. */
+  /** The machine sleeps: time passes and nothing fires. What became due meanwhile fires late, with the next turn. */
   sleep(ms: number): void {
     this.#now += ms;
-    for (const timer of [...this.#timers]) if (timer.at <= this.#now) this.#fire(timer);
   }
 
   #firstUntil(end: number): Timer | undefined {
     return [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
-  }
-
-  #fire(timer: Timer): void {
-    if (this.#timers.delete(timer)) timer.fire();
   }
 }

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { portOf } from './port-of.js';
 
 /** Stands between those who dial it and a port of this machine, and keeps every byte of both directions. */
 export class RecordingProxy implements AsyncDisposable {
@@ -24,8 +25,7 @@ export class RecordingProxy implements AsyncDisposable {
   }
 
   get url(): string {
-    const address = this.#server.address();
-    return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+    return `http://127.0.0.1:${portOf(this.#server)}`;
   }
 
   /** The texts of all WebSocket frames of the side that dialled. */

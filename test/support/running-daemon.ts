@@ -4,9 +4,10 @@ import { environment, loadSettings, type Values } from '../../src/config.js';
 import { MIGRATIONS } from '../../src/coordinator/migrations.js';
 import { Ledger } from '../../src/coordinator/ledger.js';
 import { Daemon } from '../../src/daemon.js';
+import { saveLinkToken } from '../../src/link/link-token.js';
 import { silentLog, type Log } from '../../src/log.js';
 import { systemClock } from '../../src/util/clock.js';
-import { readFileIfPresent, writePrivateFile } from '../../src/util/files.js';
+import { readFileIfPresent } from '../../src/util/files.js';
 import { TemporaryHome } from './temporary-home.js';
 
 /** Links a daemon to a coordinator of a test. */
@@ -24,9 +25,13 @@ export class RunningDaemon implements AsyncDisposable {
 
   static async start(settings: Values = {}, log: Log = silentLog()): Promise<RunningDaemon> {
     const home = new TemporaryHome();
-    if ('coordinator.url' in settings) writePrivateFile(home.home.linkToken, `${LINK_TOKEN}\n`);
+    const { 'coordinator.url': url } = settings;
+    if (typeof url === 'string') saveLinkToken(home.home.linkToken, url, LINK_TOKEN);
     const resolved = loadSettings(home.home, {}, { 'http.port': 0, ...settings });
-    return new RunningDaemon(await Daemon.start({ home: home.home, settings: resolved, env: environment, log, stopAsked: () => undefined }), home);
+    return new RunningDaemon(
+      await Daemon.start({ home: home.home, settings: resolved, env: environment, log, stopAsked: () => undefined }),
+      home,
+    );
   }
 
   get home() {

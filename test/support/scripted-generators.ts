@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { ChatEvent, ChatRequest, Generator, Usage } from '../../src/inference/types.js';
 
-export const PROMPT_TOKENS = 11;
+const PROMPT_TOKENS = 11;
 
 interface Script {
   /** The pieces of the answer, a token each. */

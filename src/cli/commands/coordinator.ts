@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { hostname } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { environment, findHome, loadSettings, type Home } from '../../config.js';
 import { catalogModels } from '../../coordinator/catalog-models.js';
@@ -12,8 +13,9 @@ import { makePrivateFolder, readFileIfPresent } from '../../util/files.js';
 import { VERSION } from '../../util/version.js';
 import type { JsonObject } from '../../inference/types.js';
 import { callCoordinator } from '../coordinator-client.js';
+import { warnAboutNetwork } from '../network-warning.js';
 import { listenForStop } from '../stopping.js';
-import { errorStyle, print, printDone, printFact, style } from '../style.js';
+import { print, printDone, printFact, style } from '../style.js';
 import { portNumber } from './start.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
@@ -82,13 +84,8 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   const log = createLog(settings.log.level, process.stderr);
   const stop = listenForStop();
   makePrivateFolder(home.folder);
-  refuseSecondDaemon(home.discovery);
-  if (!isLoopback(settings.http.host)) {
-    process.stderr.write(
-      `${errorStyle.yellow('warning')} ${settings.http.host} is reachable from the network, and there is no TLS: ` +
-        'keys and link tokens cross it in clear. Do this only on a network you trust.\n',
-    );
-  }
+  await refuseSecondDaemon(home.discovery);
+  warnAboutNetwork(settings.http.host);
   const models = catalogModels(readCatalog(), systemClock.now());
   const coordinator = await openCoordinator({ home, settings, port: settings.coordinator.port, models, log });
   writeDiscovery(home.discovery, {
@@ -104,7 +101,9 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   print(`${style.bold('Darkbloom coordinator')} ${VERSION}`);
   printFact('address', coordinator.url);
   printFact('home', home.folder);
-  print(`Ready. On another machine: darkbloom-provider link ${coordinator.url}. Ctrl-C stops.`);
+  print(
+    `Ready. On another machine: darkbloom-provider link ${addressForOthers(settings.http.host, coordinator)}. Ctrl-C stops.`,
+  );
   await stop.asked;
   if (coordinator.requestsRunning > 0) {
     print(`Stopping after ${coordinator.requestsRunning} running requests; Ctrl-C again stops now.`);
@@ -116,8 +115,9 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   print('Stopped.');
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+/** Bound to every address, the machine's own name is what others can use. */
+function addressForOthers(host: string, { url, port }: { url: string; port: number }): string {
+  return host === '0.0.0.0' || host === '::' ? `http://${hostname()}:${port}` : url;
 }
 
 async function approve(code: string): Promise<void> {

@@ -3,7 +3,9 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { environment, fileValues, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
+import { saveLinkToken } from '../../link/link-token.js';
 import { readDiscovery } from '../../service/discovery.js';
+import { coordinatorAddress } from '../../util/coordinator-address.js';
 import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
 import { setTomlValue } from '../../util/toml-edit.js';
 import { callCoordinator } from '../coordinator-client.js';
@@ -26,7 +28,6 @@ Afterwards \`darkbloom-provider start\` serves that coordinator.`,
 const CodeAnswer = z.object({
   device_code: z.string(),
   user_code: z.string(),
-  verification_uri: z.string(),
   expires_in: z.number().positive(),
   interval: z.number().positive().max(60),
 });
@@ -38,6 +39,12 @@ const TokenAnswer = z.discriminatedUnion('status', [
 async function link(address: string): Promise<void> {
   const home = findHome(environment);
   const url = coordinatorAddress(address);
+  if (url === undefined) {
+    throw new DarkbloomError(
+      'usage',
+      `That is not an address like http://studio.local:8787 (http or https, no login, query or fragment).`,
+    );
+  }
   makePrivateFolder(home.folder);
   fileValues(readFileIfPresent(home.config) ?? '', home.config); // a broken settings file is told before the login
 
@@ -48,27 +55,14 @@ async function link(address: string): Promise<void> {
   );
   print(`Code: ${style.bold(code.user_code)}`);
   print(`Approve it on the coordinator's machine:  darkbloom-provider coordinator approve ${code.user_code}`);
-  print(
-    `(a coordinator with a page: ${code.verification_uri}). Waiting; the code is good for ${code.expires_in / 60} minutes.`,
-  );
+  print(`Waiting; the code is good for ${code.expires_in / 60} minutes.`);
   const token = await waitForToken(url, code);
 
-  writePrivateFile(home.linkToken, `${token}\n`);
+  saveLinkToken(home.linkToken, url, token);
   saveAddress(home, url);
   printDone(`Linked to ${url}.`);
   const running = readDiscovery(home.discovery);
   print(running === undefined ? 'Now run: darkbloom-provider start' : 'Restart the running daemon to use it.');
-}
-
-function coordinatorAddress(address: string): string {
-  const url = URL.canParse(address) ? new URL(address) : null;
-  if (url === null || !/^https?:$/u.test(url.protocol) || url.username !== '' || url.password !== '') {
-    throw new DarkbloomError(
-      'usage',
-      `'${address}' is not an address like http://studio.local:8787 (http or https, no login in it).`,
-    );
-  }
-  return `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/u, '')}`;
 }
 
 async function waitForToken(url: string, code: z.infer<typeof CodeAnswer>): Promise<string> {
@@ -81,12 +75,12 @@ async function waitForToken(url: string, code: z.infer<typeof CodeAnswer>): Prom
 }
 
 /** `undefined` when the coordinator could not be asked this time: the next poll may work.
- *  @throws DarkbloomError `link_refused` when the code is no longer good. */
+ *  @throws DarkbloomError of the coordinator when the code is no longer good. */
 async function pollOnce(url: string, body: { device_code: string }): Promise<z.infer<typeof TokenAnswer> | undefined> {
   try {
     return parse(TokenAnswer, await callCoordinator(url, { method: 'POST', path: '/v1/device/token', body }), url);
   } catch (error) {
-    if (!(error instanceof DarkbloomError) || (error.code === 'link_refused' && error.status < 429)) throw error;
+    if (!(error instanceof DarkbloomError) || (error.code !== 'link_lost' && error.status < 429)) throw error;
     return undefined;
   }
 }

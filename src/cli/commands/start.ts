@@ -3,6 +3,7 @@ import { environment, findHome, loadSettings, type Values } from '../../config.j
 import { Daemon } from '../../daemon.js';
 import { createLog } from '../../log.js';
 import { VERSION } from '../../util/version.js';
+import { warnAboutNetwork } from '../network-warning.js';
 import { print, printFact, style } from '../style.js';
 import { listenForStop } from '../stopping.js';
 
@@ -42,6 +43,7 @@ async function start(flags: StartFlags): Promise<void> {
   const settings = loadSettings(home, environment, flagValues(flags));
   const log = createLog(settings.log.level, process.stderr);
   const stop = listenForStop();
+  warnAboutNetwork(settings.http.host);
   const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
 
   const { base_url, mode } = daemon.record;

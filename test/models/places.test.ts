@@ -1,0 +1,207 @@
+import { copyFileSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { loadSettings } from '../../src/config.js';
+import { weightHash } from '../../src/models/catalog.js';
+import {
+  buildFolder,
+  filePlace,
+  readPlaces,
+  removePlaced,
+  seenNow,
+  verifyBuild,
+  writeAdopted,
+  writeVerified,
+} from '../../src/models/places.js';
+import { installedModels } from '../../src/models/store.js';
+import { readFileSync } from 'node:fs';
+import { PACKAGE_ROOT } from '../../src/util/version.js';
+import { hostedModel, sha256 } from '../support/hosted-build.js';
+import { TemporaryHome } from '../support/temporary-home.js';
+
+const DEMO = join(PACKAGE_ROOT, 'assets/darkbloom-tiny-chat.gguf');
+const demoBytes = readFileSync(DEMO);
+const { model, build } = hostedModel(new Map([['story.gguf', demoBytes]]));
+const [file = { path: '', size_bytes: 0, sha256: '' }] = build.files;
+
+let temporary: TemporaryHome;
+let homeFolder: string;
+let path: string;
+beforeEach(() => {
+  temporary = new TemporaryHome();
+  homeFolder = temporary.home.folder;
+  path = filePlace(homeFolder, build, file);
+});
+afterEach(() => temporary[Symbol.dispose]());
+
+/** As a download leaves it. */
+function putDownloaded(): void {
+  mkdirSync(dirname(path), { recursive: true });
+  copyFileSync(DEMO, path);
+  writeVerified(path, file.sha256);
+}
+
+/** The settings of a home without a file. */
+const settings = () => loadSettings(temporary.home, {}, {});
+const refusal = () => readPlaces([model], homeFolder).refused[0]?.reason;
+
+describe('a downloaded build', () => {
+  test('is offered when it was verified and has not changed', async () => {
+    putDownloaded();
+    expect(readPlaces([model], homeFolder)).toEqual({
+      ready: [
+        {
+          id: 'local/story-f16',
+          alias: 'story',
+          displayName: 'Story',
+          paths: [join(homeFolder, 'models/local-story-f16/story.gguf')],
+          from: 'download',
+          entry: { model, build },
+        },
+      ],
+      refused: [],
+    });
+    expect(await installedModels([model], settings(), homeFolder)).toMatchObject([
+      { id: 'local/story-f16', alias: 'story', path, quantization: 'F16', weightHash: weightHash(build.files) },
+    ]);
+  });
+
+  test('is nothing to speak of when nobody downloaded it', async () => {
+    expect(readPlaces([model], homeFolder)).toEqual({ ready: [], refused: [] });
+    expect(await installedModels([model], settings(), homeFolder)).toEqual([]);
+    expect(await installedModels([model], settings())).toEqual([]);
+  });
+
+  test.each<[string, () => void, RegExp]>([
+    ['a file without a record', () => rmSync(`${path}.verified`), /was not verified/u],
+    ['a record that is no record', () => writeFileSync(`${path}.verified`, '{}'), /was not verified/u],
+    [
+      'a file of the same size that was changed',
+      () => writeFileSync(path, Buffer.alloc(demoBytes.length)),
+      /was changed since/u,
+    ],
+    ['a file that was touched', () => utimesSync(path, 1, 1), /was changed since/u],
+    ['a file cut short', () => writeFileSync(path, 'x'), /is not the file of the catalogue/u],
+    [
+      'another file with a record of its own',
+      () => {
+        writeFileSync(path, 'x');
+        writeVerified(path, sha256(Buffer.from('x')));
+      },
+      /is not the file of the catalogue/u,
+    ],
+    ['no file', () => rmSync(path), /is missing/u],
+    [
+      'a part',
+      () => {
+        rmSync(path);
+        writeFileSync(`${path}.part`, '');
+      },
+      /was not downloaded to its end/u,
+    ],
+  ])('is not offered with %s', async (_, spoil, reason) => {
+    putDownloaded();
+    spoil();
+    expect(refusal()).toMatch(reason);
+    expect(readPlaces([model], homeFolder).ready).toEqual([]);
+    expect(await installedModels([model], settings(), homeFolder)).toEqual([]);
+  });
+
+  test('can be verified again', async () => {
+    putDownloaded();
+    utimesSync(path, 1, 1);
+    expect(await verifyBuild(homeFolder, build)).toEqual([]);
+    expect(readPlaces([model], homeFolder).ready).toHaveLength(1);
+    writeFileSync(path, 'spoilt');
+    expect(await verifyBuild(homeFolder, build)).toEqual([
+      expect.stringContaining(`${path} is damaged: its SHA-256 is `),
+    ]);
+    rmSync(path);
+    expect(await verifyBuild(homeFolder, build)).toEqual([`${path} is missing.`]);
+  });
+
+  test('can be removed', () => {
+    putDownloaded();
+    removePlaced(homeFolder, build.id);
+    expect(readdirSync(join(homeFolder, 'models'))).toEqual([]);
+  });
+});
+
+describe('an adopted file', () => {
+  let foreign: string;
+  beforeEach(() => {
+    foreign = join(homeFolder, 'elsewhere.gguf');
+    copyFileSync(DEMO, foreign);
+  });
+
+  /** As adopting leaves it. */
+  function putAdopted(id: string, alias: string, hash = file.sha256): void {
+    writeAdopted(homeFolder, {
+      schema_version: 1,
+      id,
+      alias,
+      display_name: 'Mine',
+      found_in: 'ollama',
+      files: [{ path: foreign, ...seenNow(foreign, hash) }],
+    });
+  }
+
+  test('is offered under an own id, without a hash that nobody pinned', async () => {
+    putAdopted('local/mine-f16', 'mine');
+    const [mine, ...others] = await installedModels([model], settings(), homeFolder);
+    expect(others).toEqual([]);
+    expect(mine).toMatchObject({ id: 'local/mine-f16', alias: 'mine', displayName: 'Mine', path: foreign });
+    expect(mine).not.toHaveProperty('weightHash');
+  });
+
+  test('is offered under the id of the catalogue when it has its hash', async () => {
+    putAdopted(build.id, 'story');
+    expect(await installedModels([model], settings(), homeFolder)).toMatchObject([
+      { id: build.id, path: foreign, weightHash: weightHash(build.files) },
+    ]);
+  });
+
+  test('is not offered under the id of the catalogue with another hash', () => {
+    putAdopted(build.id, 'story', sha256(Buffer.from('other')));
+    expect(refusal()).toMatch(/not the build of the catalogue/u);
+  });
+
+  test.each<[string, () => void, RegExp]>([
+    ['changed', () => utimesSync(foreign, 1, 1), /was changed since it was verified/u],
+    ['removed by its application', () => rmSync(foreign), /is missing/u],
+  ])('is not offered when it was %s', (_, spoil, reason) => {
+    putAdopted('local/mine-f16', 'mine');
+    spoil();
+    expect(readPlaces([model], homeFolder)).toMatchObject({ ready: [], refused: [{ path: foreign }] });
+    expect(refusal()).toMatch(reason);
+  });
+
+  test('stays where it is when it is removed here', () => {
+    putAdopted('local/mine-f16', 'mine');
+    removePlaced(homeFolder, 'local/mine-f16');
+    expect(readPlaces([model], homeFolder)).toEqual({ ready: [], refused: [] });
+    expect(readFileSync(foreign).equals(demoBytes)).toBe(true);
+  });
+
+  test('gives way to a downloaded one and to a name in the settings', async () => {
+    putDownloaded();
+    putAdopted(build.id, 'story');
+    putAdopted('local/mine-f16', 'mine');
+    const flags = { 'models.files': { mine: DEMO } };
+    const models = await installedModels([model], loadSettings(temporary.home, {}, flags), homeFolder);
+    expect(models.map(({ id, path: used }) => [id, used])).toEqual([
+      ['local/mine-f16', DEMO],
+      [build.id, path],
+    ]);
+  });
+
+  test('with a record that nobody can read is told', () => {
+    mkdirSync(join(homeFolder, 'models/adopted'), { recursive: true });
+    writeFileSync(join(homeFolder, 'models/adopted/broken.json'), '{');
+    expect(refusal()).toMatch(/broken\.json cannot be read\. Remove it\./u);
+  });
+});
+
+test('a build lies in a folder of its own, whatever its id', () => {
+  expect(buildFolder('/home', 'local/a/../../b')).toBe('/home/models/local-a-..-..-b');
+});
