@@ -43,6 +43,10 @@ export const Settings = z.strictObject({
   provider: z
     .strictObject({
       serve_others: flag(false).describe('Serve other accounts of the coordinator, not the owner alone'),
+      keep_awake: z
+        .enum(['on_ac', 'busy', 'never'])
+        .default('on_ac')
+        .describe('When a Mac is kept from idle sleep: on mains power, while requests run, never'),
     })
     .prefault({}),
   engine: z

@@ -18,9 +18,11 @@ import { readHardware } from './machine/hardware.js';
 import { readMemory } from './machine/memory.js';
 import { Metrics } from './machine/metrics.js';
 import { readPosture } from './machine/posture.js';
+import { readPower } from './machine/power.js';
 import { readCatalog } from './models/catalog.js';
 import { installedModels, type InstalledModel } from './models/store.js';
 import { openControl } from './service/control.js';
+import { KeepAwake, startHolder } from './service/keep-awake.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
 import { RecentErrors } from './service/recent-errors.js';
 import { STATUS_SCHEMA_VERSION, type Status } from './service/status.js';
@@ -189,6 +191,18 @@ export class Daemon {
     this.#state = 'serving';
     link.start();
     await door.ready();
+
+    const awake = KeepAwake.start({
+      mode: () => (this.#state === 'serving' ? settings.provider.keep_awake : 'never'),
+      requestsRunning: () => pool.running,
+      powerSource: async () => (await readPower(systemCommands, platform))?.source,
+      start: startHolder,
+      pid: process.pid,
+      platform,
+      clock: systemClock,
+      log,
+    });
+    this.#life.own(() => awake.close());
 
     const record = this.#announce(door);
     const parts: Parts = { pool, jobs, desk, link, door, record, models, errors };

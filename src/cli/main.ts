@@ -5,10 +5,11 @@ import { coordinatorCommand } from './commands/coordinator.js';
 import { demoCommand } from './commands/demo.js';
 import { linkCommand } from './commands/link.js';
 import { localCommand } from './commands/local.js';
+import { logsCommand } from './commands/logs.js';
 import { pauseCommand, resumeCommand } from './commands/pause.js';
 import { startCommand } from './commands/start.js';
 import { statusCommand } from './commands/status.js';
-import { stopCommand } from './commands/stop.js';
+import { restartCommand, stopCommand } from './commands/stop.js';
 import { reportFailure, USAGE_EXIT } from './failure.js';
 
 const HELP = `
@@ -31,9 +32,11 @@ const program = new Command('darkbloom-provider')
 const COMMANDS = [
   startCommand(),
   stopCommand(),
+  restartCommand(),
   statusCommand(),
   pauseCommand(),
   resumeCommand(),
+  logsCommand(),
   localCommand(),
   linkCommand(),
   configCommand(),

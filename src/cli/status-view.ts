@@ -1,4 +1,4 @@
-import type { Status } from '../service/status.js';
+import type { BlockedStatus, Status } from '../service/status.js';
 import { style } from './style.js';
 
 /** Status in words, as lines no wider than `width`. Pure. */
@@ -7,7 +7,8 @@ const GIB = 1024 ** 3;
 const BARS = '▁▂▃▄▅▆▇█';
 const NAME_WIDTH = 12;
 
-export function statusLines(status: Status, width: number, now: number): string[] {
+export function statusLines(status: Status | BlockedStatus, width: number, now: number): string[] {
+  if (status.state === 'blocked') return blockedLines(status, width, now);
   return [
     fact('state', stateText(status), width),
     fact('mode', modeText(status), width),
@@ -22,6 +23,28 @@ export function statusLines(status: Status, width: number, now: number): string[
     ...modelLines(status, width),
     ...errorLines(status, width, now),
   ];
+}
+
+function blockedLines(status: BlockedStatus, width: number, now: number): string[] {
+  return [
+    fact('state', 'blocked: it serves nothing until this is mended, and then goes on by itself', width),
+    ...wrapped(status.reason.message, width - NAME_WIDTH).map((line, index) =>
+      fact(index === 0 ? 'reason' : '', line, width),
+    ),
+    fact('home', status.home, width),
+    fact('up', `${duration(now - Date.parse(status.started_at))}, process ${status.pid}`, width),
+  ];
+}
+
+/** Words in lines of at most `width`. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** Cuts what does not fit, and says so with an ellipsis. */

@@ -8,7 +8,7 @@ import { PACKAGE_ROOT } from '../util/version.js';
 /** The catalogue of this package (models.json): which models exist, and which GGUF files are a build of them. */
 
 /** The host of every build with `source: "huggingface"`. */
-export const HUGGING_FACE = 'https://huggingface.co';
+const HUGGING_FACE = 'https://huggingface.co';
 
 const CatalogFile = z.strictObject({
   path: z.string().regex(/^[^/\\]+$/, 'a plain file name'),

@@ -60,15 +60,16 @@ export interface DownloadOptions {
  * Brings all files of a build into the home. What an earlier run fetched is used; a file comes into its place whole and
  * with the hash of the catalogue, or not at all.
  *
- * @throws DarkbloomError `already_running` when another process downloads the build, `disk_full`, `download_failed` when
- *   no source gives a file, `model_corrupt` when what came is not the file. The signal's reason when it fires.
+ * @throws DarkbloomError `already_running` when another process downloads the build, `disk_full`, `download_failed`
+ *   when no source gives a file, `model_corrupt` when what came is not the file. The signal's reason when it fires.
  */
 export async function downloadBuild(build: HostedBuild, options: DownloadOptions): Promise<void> {
   const folder = buildFolder(options.homeFolder, build.id);
   makePrivateFolder(folder);
   using _lock = lockDownload(join(folder, 'download.lock'));
   for (const name of readdirSync(folder)) {
-    if (name.endsWith('.tmp')) rmSync(join(folder, name), { force: true }); // written aside by a process that was killed
+    // written aside by a process that was killed
+    if (name.endsWith('.tmp')) rmSync(join(folder, name), { force: true });
   }
   await new Download(build, options).run();
 }
@@ -269,7 +270,8 @@ class Download {
     const left = file.size_bytes - part.finishedBytes;
     return new DarkbloomError(
       'disk_full',
-      `The disk became full while ${file.path} came. ${kept(part, file)} Free at least ${inWords(left)}, then run it again.`,
+      `The disk became full while ${file.path} came. ${kept(part, file)} ` +
+        `Free at least ${inWords(left)}, then run it again.`,
       { cause: error },
     );
   }

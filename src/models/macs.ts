@@ -58,7 +58,8 @@ export function parseMac(text: string): Mac {
   if (found === null || gigabytes === 0) {
     throw new DarkbloomError('usage', `'${text}' is no Mac. Write chip and memory, for example "M2 16GB".`);
   }
-  const chip = `M${Number(generation)}${tier === undefined ? '' : ` ${tier[0]?.toUpperCase()}${tier.slice(1).toLowerCase()}`}`;
+  const tierWord = tier === undefined ? '' : ` ${tier.charAt(0).toUpperCase()}${tier.slice(1).toLowerCase()}`;
+  const chip = `M${Number(generation)}${tierWord}`;
   const sold = MEMORY_OF_CHIPS[chip];
   if (sold !== undefined && !sold.includes(gigabytes)) {
     throw new DarkbloomError('usage', `There is no ${chip} with ${gigabytes} GB; it has ${sold.join(', ')} GB.`);

@@ -142,7 +142,7 @@ export function keptBytes(path: string, facts: PartFacts): number {
   return bytesOf(segmentsOf(facts.sizeBytes, facts.segmentBytes).filter(({ index }) => finished?.has(index) === true));
 }
 
-export function bytesOf(segments: readonly Segment[]): number {
+function bytesOf(segments: readonly Segment[]): number {
   return segments.reduce((sum, { start, end }) => sum + end - start, 0);
 }
 

@@ -3,12 +3,12 @@ import { createServer } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { createApp } from '../http/app.js';
 import type { Log } from '../log.js';
-import type { Status } from './status.js';
+import type { BlockedStatus, Status } from './status.js';
 
 interface ControlOptions {
   /** The socket file; only its owner may open it. */
   path: string;
-  status: () => Status;
+  status: () => Status | BlockedStatus;
   pause: () => Promise<void>;
   resume: () => Promise<void>;
   /** Asks the daemon to drain and stop; answers before it does. */

@@ -68,7 +68,8 @@ export function launcherScript({ node, homeFolder, otherPlaces, packageRoot }: L
 ulimit -c 0 2>/dev/null
 unset NODE_OPTIONS NODE_V8_COVERAGE LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT NSZombieEnabled OBJC_DEBUG_POOL_ALLOCATION \\
   CFNETWORK_DIAGNOSTICS
-for name in $(/usr/bin/env | /usr/bin/sed -n 's/^\\(DYLD_[A-Za-z0-9_]*\\)=.*/\\1/p; s/^\\(Malloc[A-Za-z0-9_]*\\)=.*/\\1/p'); do
+unsafe='s/^\\(DYLD_[A-Za-z0-9_]*\\)=.*/\\1/p; s/^\\(Malloc[A-Za-z0-9_]*\\)=.*/\\1/p'
+for name in $(/usr/bin/env | /usr/bin/sed -n "$unsafe"); do
   unset "$name"
 done
 export DARKBLOOM_PROVIDER_HOME=${quoted(homeFolder)}

@@ -60,3 +60,15 @@ export const Status = z.object({
   errors: z.array(ErrorStatus),
 });
 export type Status = z.infer<typeof Status>;
+
+/** A service that stays up although its owner must mend something first; it tries again by itself. */
+export const BlockedStatus = z.object({
+  schema_version: z.literal(STATUS_SCHEMA_VERSION),
+  version: z.string(),
+  pid: z.number(),
+  started_at: z.string(),
+  state: z.literal('blocked'),
+  home: z.string(),
+  reason: z.object({ code: z.string(), message: z.string() }),
+});
+export type BlockedStatus = z.infer<typeof BlockedStatus>;

@@ -171,7 +171,7 @@ class SmallDisk implements Disposable {
     if (process.platform !== 'linux' || process.getuid?.() !== 0) return undefined;
     const folder = mkdtempSync(join(tmpdir(), 'small-disk-'));
     try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder], { stdio: 'ignore' });
+      execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder], { stdio: 'ignore' });
       return new SmallDisk(folder);
     } catch {
       rmSync(folder, { recursive: true });
@@ -180,7 +180,7 @@ class SmallDisk implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    execFileSync('umount', [this.folder]);
+    execFileSync('/bin/umount', [this.folder]);
     rmSync(this.folder, { recursive: true });
   }
 }

@@ -11,7 +11,7 @@ import { hostedModel, QUICK_LIMITS, SEGMENT_BYTES, seededBytes, seededNumbers, s
 import { RangeServer } from './range-server.js';
 import { TemporaryHome } from './temporary-home.js';
 
-/** A process of its own that downloads a build and says `done`; resolves to it once it runs. */
+/** A process of its own that downloads a build. `ended` is what it said: `done`, or the code of its error. */
 export function downloadInChild(build: HostedBuild, options: Pick<DownloadOptions, 'homeFolder' | 'endpoints'>) {
   const module = pathToFileURL(join(PACKAGE_ROOT, 'dist/models/download.js')).href;
   const program = `
@@ -30,7 +30,7 @@ export function downloadInChild(build: HostedBuild, options: Pick<DownloadOption
 }
 
 export interface KillStory {
-  /** Share of the bytes that the server had sent when the process was killed. */
+  /** Share of the bytes that the server had sent when the process was killed; above 1: after the last byte. */
   point: number;
   /** Whether the file was in its place after the kill, and right. */
   afterKill: 'absent' | 'right' | 'wrong';
@@ -43,7 +43,9 @@ export interface KillStory {
 
 const CONTENT_BYTES = 24 * SEGMENT_BYTES + 77;
 /** Also after the last byte, while the file is checked and published. */
-const LAST_POINT = 1.05;
+const LAST_POINT = 1.2;
+/** Behind the last byte: a point of 1.1 is a tenth of this later. */
+const LATE_MS_PER_POINT = 200;
 
 /** Kills a downloading process at seeded points, each in a home of its own, and runs the download again. */
 export async function killAndResume(seed: number, points: number): Promise<KillStory[]> {
@@ -70,8 +72,7 @@ async function killAt(point: number, seed: number): Promise<KillStory> {
 
   const { child, ended } = downloadInChild(build, options);
   const killBytes = Math.min(CONTENT_BYTES, Math.floor(point * CONTENT_BYTES));
-  // behind the last byte: some tenths of a millisecond to some milliseconds later
-  const lateMs = Math.max(0, point - 1) * 200;
+  const lateMs = Math.max(0, point - 1) * LATE_MS_PER_POINT;
   server.onSent = (bytes) => {
     if (bytes >= killBytes) setTimeout(() => child.kill('SIGKILL'), lateMs);
   };

@@ -8,14 +8,14 @@ export function pauseCommand(): Command {
     .description('refuse new requests, your own too, without losing the connection or the loaded models')
     .addHelpText('after', '\nWhat runs goes on. `darkbloom-provider resume` lets the machine serve again.')
     .action(async () => {
-      const { requests } = await askDaemon(findHome(environment), 'POST', '/pause');
+      const { requests } = await askDaemon(findHome(environment), '/pause');
       printDone(`Paused. ${requests.running} running requests go on. \`darkbloom-provider resume\` serves again.`);
     });
 }
 
 export function resumeCommand(): Command {
   return new Command('resume').description('serve again after pause').action(async () => {
-    const { state } = await askDaemon(findHome(environment), 'POST', '/resume');
+    const { state } = await askDaemon(findHome(environment), '/resume');
     printDone(`The daemon is ${state}.`);
   });
 }

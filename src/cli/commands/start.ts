@@ -1,11 +1,10 @@
 import { Command, InvalidArgumentError } from 'commander';
-import { environment, findHome, loadSettings, type Values } from '../../config.js';
-import { Daemon } from '../../daemon.js';
-import { createLog } from '../../log.js';
-import { VERSION } from '../../util/version.js';
-import { warnAboutNetwork } from '../network-warning.js';
-import { print, printFact, style } from '../style.js';
-import { listenForStop } from '../stopping.js';
+import { environment, findHome, loadSettings, type Home, type Values } from '../../config.js';
+import { startedByLaunchd } from '../../service/agent-plist.js';
+import type { Agent } from '../../service/agent.js';
+import { agentHere, reportOutcome } from '../agent-here.js';
+import { runAsService, runInTerminal } from '../run-daemon.js';
+import { print } from '../style.js';
 
 interface StartFlags {
   foreground?: true;
@@ -15,8 +14,8 @@ interface StartFlags {
 
 export function startCommand(): Command {
   return new Command('start')
-    .description('serve the models of this machine')
-    .option('--foreground', 'stay in this terminal (the only way in this version; the background service comes later)')
+    .description('serve the models of this machine: on a Mac in the background, from login to login')
+    .option('--foreground', 'stay in this terminal, until Ctrl-C')
     .option('--port <number>', 'HTTP port for programs on this machine; 0 takes a free one', portNumber)
     .option('--serve-others', 'also serve other accounts of the coordinator')
     .addHelpText(
@@ -25,8 +24,11 @@ export function startCommand(): Command {
 Without coordinator.url in the settings this machine is its own coordinator: everything runs here, no account is
 needed, and your own requests are free. \`darkbloom-provider link URL\` serves a coordinator elsewhere instead.
 
+The background service is macOS's: elsewhere \`start\` stays in this terminal. Flags count for this terminal alone;
+\`darkbloom-provider config set\` is for good.
+
 Examples:
-  $ darkbloom-provider start --foreground
+  $ darkbloom-provider start
   $ darkbloom-provider start --foreground --port 9000`,
     )
     .action(start);
@@ -40,29 +42,26 @@ export function portNumber(text: string): number {
 
 async function start(flags: StartFlags): Promise<void> {
   const home = findHome(environment);
-  const settings = loadSettings(home, environment, flagValues(flags));
-  const log = createLog(settings.log.level, process.stderr);
-  const stop = listenForStop();
-  warnAboutNetwork(settings.http.host);
-  const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
+  const values = flagValues(flags);
+  if (startedByLaunchd(environment)) {
+    await runAsService(home, values);
+    return;
+  }
+  const agent = agentHere(home);
+  if (agent !== undefined && flags.foreground !== true && Object.keys(values).length === 0) {
+    await startInBackground(agent, home);
+    return;
+  }
+  if (agent === undefined && flags.foreground !== true)
+    print("The background service is macOS's: staying in this terminal.");
+  await runInTerminal(home, values);
+}
 
-  const { base_url, mode } = daemon.record;
-  print(`${style.bold('Darkbloom provider')} ${VERSION}`);
-  printFact(
-    'mode',
-    mode === 'local' ? 'local: this machine is its own coordinator' : `linked to ${settings.coordinator.url ?? ''}`,
-  );
-  printFact('models', daemon.models.map(({ alias }) => alias).join(', '));
-  printFact('address', base_url);
-  printFact('home', home.folder);
-  print(`Ready. \`darkbloom-provider local\` prints the key and examples. Ctrl-C stops after running requests.`);
-
-  await stop.asked;
-  if (daemon.requestsRunning > 0)
-    print(`Stopping after ${daemon.requestsRunning} running requests; Ctrl-C again stops now.`);
-  await daemon.drain(stop.force);
-  await daemon.close();
-  print('Stopped.');
+async function startInBackground(agent: Agent, home: Home): Promise<void> {
+  loadSettings(home, environment, {}); // what is wrong in them is told here rather than in the log of a service
+  print('Starting the background service …');
+  reportOutcome(await agent.start());
+  print('`darkbloom-provider status` shows what it does, `darkbloom-provider local` prints base URL and key.');
 }
 
 function flagValues({ port, serveOthers }: StartFlags): Values {

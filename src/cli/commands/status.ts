@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { environment, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
-import { askDaemon } from '../control-client.js';
+import { askStatus } from '../control-client.js';
 import { statusLines } from '../status-view.js';
 import { listenForStop } from '../stopping.js';
 import { print, style } from '../style.js';
@@ -35,7 +35,7 @@ async function status(flags: { json?: true; watch?: true }): Promise<void> {
     await watch(home);
     return;
   }
-  const now = await askDaemon(home, 'GET', '/status');
+  const now = await askStatus(home);
   if (flags.json === true) print(JSON.stringify(now));
   else for (const line of statusLines(now, width(), Date.now())) print(line);
 }
@@ -78,7 +78,7 @@ async function screen(home: Home): Promise<string> {
 /** A daemon that stops and comes back is waited for. */
 async function currentLines(home: Home): Promise<string[]> {
   try {
-    return statusLines(await askDaemon(home, 'GET', '/status'), width(), Date.now());
+    return statusLines(await askStatus(home), width(), Date.now());
   } catch (error) {
     if (error instanceof DarkbloomError) return [error.message];
     throw error;

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { environment, findHome } from '../../config.js';
+import { environment, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { isAlive } from '../../util/processes.js';
+import { agentHere, reportOutcome } from '../agent-here.js';
 import { askDaemon } from '../control-client.js';
 import { print, printDone } from '../style.js';
 
@@ -12,17 +13,41 @@ const STOP_TIMEOUT_MS = 45_000;
 
 export function stopCommand(): Command {
   return new Command('stop')
-    .description('let the running daemon finish its requests and stop')
+    .description('let the daemon finish its requests and stop; it stays off until `start`')
     .addHelpText(
       'after',
-      '\nTakes at most 45 s. Ctrl-C in the terminal of `start` does the same; a second one does not wait.',
+      '\nTakes at most 45 s. The background service stays off after a reboot, until `start`.\nCtrl-C in the terminal of `start` does the same; a second one does not wait.',
     )
     .action(stop);
 }
 
 async function stop(): Promise<void> {
   const home = findHome(environment);
-  const { requests, pid } = await askDaemon(home, 'POST', '/stop');
+  const agent = agentHere(home);
+  const service = await agent?.state();
+  if (agent !== undefined && service?.name !== 'not_installed') {
+    reportOutcome(await agent.stop());
+    return;
+  }
+  await stopInTerminal(home);
+}
+
+export function restartCommand(): Command {
+  return new Command('restart')
+    .description('stop the background service after its requests and start it again')
+    .action(async () => {
+      const agent = agentHere(findHome(environment));
+      if (agent === undefined) {
+        const message = "The background service is macOS's. Stop `start` with Ctrl-C and run it again.";
+        throw new DarkbloomError('not_supported', message);
+      }
+      reportOutcome(await agent.restart());
+    });
+}
+
+/** A daemon that runs in somebody's terminal. */
+async function stopInTerminal(home: Home): Promise<void> {
+  const { requests, pid } = await askDaemon(home, '/stop');
   if (requests.running > 0) print(`Waiting for ${requests.running} running requests.`);
   const deadline = Date.now() + STOP_TIMEOUT_MS;
   while (isAlive(pid)) {

@@ -1,0 +1,57 @@
+import { homedir } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { environment, findHome } from '../../config.js';
+import { logFolderOf } from '../../log.js';
+import { logLines, type LogLevel, type LogLine } from '../../service/log-files.js';
+import { systemClock } from '../../util/clock.js';
+import { listenForStop } from '../stopping.js';
+import { print, style } from '../style.js';
+
+const MS_OF: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+interface LogFlags {
+  follow?: true;
+  since?: number;
+  level?: LogLevel;
+  json?: true;
+}
+
+export function logsCommand(): Command {
+  return new Command('logs')
+    .description('the log of the background service')
+    .option('-f, --follow', 'go on with what comes, until Ctrl-C')
+    .option('--since <age>', 'only the last 30m, 2h, 3d', age)
+    .addOption(new Option('--level <level>', 'this level and above').choices(['debug', 'info', 'warn', 'error']))
+    .option('--json', 'the lines as they are in the file')
+    .addHelpText('after', '\nA daemon in a terminal writes its log there. Prompts, answers and keys are in no log.')
+    .action(logs);
+}
+
+/** An age as a time, ms since the epoch. */
+function age(text: string): number {
+  const found = /^(\d+)([smhd])$/u.exec(text);
+  const unit = MS_OF[found?.[2] ?? ''];
+  if (found === null || unit === undefined) throw new InvalidArgumentError('an age is a number and s, m, h or d.');
+  return Date.now() - Number(found[1]) * unit;
+}
+
+async function logs({ follow, since, level, json }: LogFlags): Promise<void> {
+  const home = findHome(environment);
+  const folder = logFolderOf(process.platform, homedir(), home.folder);
+  const filter = {
+    ...(since === undefined ? {} : { since }),
+    ...(level === undefined ? {} : { minimumLevel: level }),
+  };
+  const stopped = new AbortController();
+  if (follow === true) void listenForStop().asked.then(() => stopped.abort());
+  const following = follow === true ? { clock: systemClock, signal: stopped.signal } : undefined;
+  for await (const line of logLines(folder, filter, following))
+    print(json === true ? JSON.stringify(line) : text(line));
+}
+
+const WORDS: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info', 40: 'warn', 50: 'error', 60: 'fatal' };
+
+function text({ time, level, msg, ...facts }: LogLine): string {
+  const rest = Object.entries(facts).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
+  return `${style.dim(time)} ${(WORDS[level] ?? String(level)).padEnd(5)} ${msg ?? ''} ${style.dim(rest.join(' '))}`.trimEnd();
+}

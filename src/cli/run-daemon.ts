@@ -1,0 +1,111 @@
+import { homedir } from 'node:os';
+import { environment, loadSettings, type Home, type Values } from '../config.js';
+import { Daemon } from '../daemon.js';
+import { toFailure, type DarkbloomError } from '../errors.js';
+import { createLog, createServiceLog, logFolderOf, type Log } from '../log.js';
+import { openControl } from '../service/control.js';
+import { trimLaunchdLog } from '../service/log-files.js';
+import { STATUS_SCHEMA_VERSION } from '../service/status.js';
+import { makePrivateFolder } from '../util/files.js';
+import { VERSION } from '../util/version.js';
+import { warnAboutNetwork } from './network-warning.js';
+import { listenForStop, type StopSignals } from './stopping.js';
+import { print, printFact, style } from './style.js';
+
+/** A blocked service looks again so often whether its owner mended what was wrong. */
+const TRY_AGAIN_MS = 5_000;
+
+/** In the terminal, until Ctrl-C. Errors end the command. */
+export async function runInTerminal(home: Home, flags: Values): Promise<void> {
+  const settings = loadSettings(home, environment, flags);
+  const log = createLog(settings.log.level, process.stderr);
+  const stop = listenForStop();
+  warnAboutNetwork(settings.http.host);
+  const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
+
+  const { base_url, mode } = daemon.record;
+  const linked = `linked to ${settings.coordinator.url ?? ''}`;
+  print(`${style.bold('Darkbloom provider')} ${VERSION}`);
+  printFact('mode', mode === 'local' ? 'local: this machine is its own coordinator' : linked);
+  printFact('models', daemon.models.map(({ alias }) => alias).join(', '));
+  printFact('address', base_url);
+  printFact('home', home.folder);
+  print('Ready. `darkbloom-provider local` prints the key and examples. Ctrl-C stops after running requests.');
+
+  await stop.asked;
+  if (daemon.requestsRunning > 0) {
+    print(`Stopping after ${daemon.requestsRunning} running requests; Ctrl-C again stops now.`);
+  }
+  await daemon.drain(stop.force);
+  await daemon.close();
+  print('Stopped.');
+}
+
+/**
+ * As launchd's agent: logs go to files, and what the owner must mend does not end the process. It stays up, says over
+ * the control socket why it serves nothing, and tries again by itself.
+ */
+export async function runAsService(home: Home, flags: Values): Promise<void> {
+  const folder = logFolderOf(process.platform, homedir(), home.folder);
+  makePrivateFolder(folder);
+  trimLaunchdLog(folder);
+  print(`${new Date().toISOString()} darkbloom-provider ${VERSION}, process ${process.pid}`);
+  const stop = listenForStop();
+  const stopped = new AbortController();
+  void stop.asked.then(() => stopped.abort());
+  let log = createServiceLog('info', folder);
+  while (!stopped.signal.aborted) {
+    try {
+      const settings = loadSettings(home, environment, flags);
+      log = createServiceLog(settings.log.level, folder);
+      const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
+      await stop.asked;
+      await daemon.drain(stop.force);
+      await daemon.close();
+    } catch (error) {
+      const failure = toFailure(error);
+      if (failure.exitCode !== OPERATOR_EXIT) throw error;
+      log.error({ code: failure.code, reason: failure.message }, 'blocked');
+      await stayBlocked(failure, home, log, stop, stopped.signal);
+    }
+  }
+}
+
+/** Exit code of errors that the owner of the machine must mend. */
+const OPERATOR_EXIT = 65;
+
+async function stayBlocked(
+  { code, message }: DarkbloomError,
+  home: Home,
+  log: Log,
+  stop: StopSignals,
+  stopped: AbortSignal,
+): Promise<void> {
+  makePrivateFolder(home.folder);
+  const startedAt = new Date().toISOString();
+  const still = () => Promise.resolve(); // nothing to pause: nothing is served
+  const control = await openControl({
+    path: home.controlSocket,
+    status: () => ({
+      schema_version: STATUS_SCHEMA_VERSION,
+      version: VERSION,
+      pid: process.pid,
+      started_at: startedAt,
+      state: 'blocked',
+      home: home.folder,
+      reason: { code, message },
+    }),
+    pause: still,
+    resume: still,
+    stop: stop.ask,
+    log,
+  });
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, TRY_AGAIN_MS);
+    stopped.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  await control.close();
+}
