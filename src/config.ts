@@ -68,6 +68,11 @@ export const Settings = z.strictObject({
         )
         .default({})
         .describe('Own GGUF files: name = "/path/to/model.gguf"'),
+      download_from: z
+        .string()
+        .refine((url) => coordinatorAddress(url) !== undefined, 'must be an address like https://huggingface.co')
+        .default('https://huggingface.co')
+        .describe('Where models are downloaded from: Hugging Face, or a mirror laid out like it'),
     })
     .prefault({}),
   log: z

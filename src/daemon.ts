@@ -115,7 +115,7 @@ export class Daemon {
     const identity = new Identity();
     const posture = () => readPosture(systemCommands, platform, env);
     const [models, hardware, { capabilities }, memory] = await Promise.all([
-      installedModels(catalog, settings),
+      installedModels(catalog, settings, home.folder),
       readHardware(systemCommands, platform),
       posture(),
       readMemory(systemCommands, platform),

@@ -62,9 +62,9 @@ describe('where a setting comes from', () => {
     expect(load({})).toEqual({
       http: { host: '127.0.0.1', port: 8000 },
       coordinator: { port: 8787, self_route_default: 'self' },
-      provider: { serve_others: false },
+      provider: { serve_others: false, keep_awake: 'on_ac' },
       engine: { slots: 4, context_tokens: 8192 },
-      models: { files: {} },
+      models: { files: {}, download_from: 'https://huggingface.co' },
       log: { level: 'info' },
     });
   });

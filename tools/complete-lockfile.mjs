@@ -10,8 +10,26 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const LOCKFILE = new URL('../package-lock.json', import.meta.url);
-const SYSTEMS = { mac: 'darwin', darwin: 'darwin', win: 'win32', win32: 'win32', linux: 'linux', android: 'android', freebsd: 'freebsd', openharmony: 'openharmony' };
-const PROCESSORS = { arm64: 'arm64', x64: 'x64', arm: 'arm', armv7l: 'arm', riscv64: 'riscv64', ppc64: 'ppc64', s390x: 's390x', ia32: 'ia32' };
+const SYSTEMS = {
+  mac: 'darwin',
+  darwin: 'darwin',
+  win: 'win32',
+  win32: 'win32',
+  linux: 'linux',
+  android: 'android',
+  freebsd: 'freebsd',
+  openharmony: 'openharmony',
+};
+const PROCESSORS = {
+  arm64: 'arm64',
+  x64: 'x64',
+  arm: 'arm',
+  armv7l: 'arm',
+  riscv64: 'riscv64',
+  ppc64: 'ppc64',
+  s390x: 's390x',
+  ia32: 'ia32',
+};
 
 const lock = JSON.parse(readFileSync(LOCKFILE, 'utf8'));
 const added = [];
@@ -22,7 +40,8 @@ for (const [place, parent] of Object.entries(lock.packages)) {
     const words = name.split('/').at(-1).split('-');
     const os = words.map((word) => SYSTEMS[word]).find(Boolean);
     const cpu = words.map((word) => PROCESSORS[word]).find(Boolean);
-    if (os === undefined || cpu === undefined || !/^\d/.test(version)) throw new Error(`cannot tell the platform of ${name}@${version}`);
+    if (os === undefined || cpu === undefined || !/^\d/.test(version))
+      throw new Error(`cannot tell the platform of ${name}@${version}`);
     lock.packages[key] = { version, ...(parent.dev ? { dev: true } : {}), optional: true, os: [os], cpu: [cpu] };
     added.push(`${name}@${version}`);
   }

@@ -1,16 +1,24 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { systemErrorCode } from '../errors.js';
 import { VERSION } from '../util/version.js';
-import { configCommand } from './commands/config.js';
-import { coordinatorCommand } from './commands/coordinator.js';
-import { demoCommand } from './commands/demo.js';
-import { linkCommand } from './commands/link.js';
-import { localCommand } from './commands/local.js';
-import { logsCommand } from './commands/logs.js';
-import { pauseCommand, resumeCommand } from './commands/pause.js';
-import { startCommand } from './commands/start.js';
-import { statusCommand } from './commands/status.js';
-import { restartCommand, stopCommand } from './commands/stop.js';
 import { reportFailure, USAGE_EXIT } from './failure.js';
+
+/** Every command, loaded when it is needed: one that only asks the daemon need not load what the daemon is made of. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  start: async () => (await import('./commands/start.js')).startCommand(),
+  stop: async () => (await import('./commands/stop.js')).stopCommand(),
+  restart: async () => (await import('./commands/stop.js')).restartCommand(),
+  status: async () => (await import('./commands/status.js')).statusCommand(),
+  pause: async () => (await import('./commands/pause.js')).pauseCommand(),
+  resume: async () => (await import('./commands/pause.js')).resumeCommand(),
+  models: async () => (await import('./commands/models.js')).modelsCommand(),
+  logs: async () => (await import('./commands/logs.js')).logsCommand(),
+  local: async () => (await import('./commands/local.js')).localCommand(),
+  link: async () => (await import('./commands/link.js')).linkCommand(),
+  config: async () => (await import('./commands/config.js')).configCommand(),
+  coordinator: async () => (await import('./commands/coordinator.js')).coordinatorCommand(),
+  demo: async () => (await import('./commands/demo.js')).demoCommand(),
+};
 
 const HELP = `
 Examples:
@@ -29,22 +37,16 @@ const program = new Command('darkbloom-provider')
   .showSuggestionAfterError()
   .exitOverride();
 
-const COMMANDS = [
-  startCommand(),
-  stopCommand(),
-  restartCommand(),
-  statusCommand(),
-  pauseCommand(),
-  resumeCommand(),
-  logsCommand(),
-  localCommand(),
-  linkCommand(),
-  configCommand(),
-  coordinatorCommand(),
-  demoCommand(),
-];
-for (const command of COMMANDS) {
-  program.addCommand(inheritExit(command));
+/** The one that is asked for; all of them for the help and for a suggestion. */
+const [, , first = ''] = process.argv;
+for (const load of loadersFor(first)) {
+  program.addCommand(inheritExit(await load()));
+}
+
+function loadersFor(word: string): (() => Promise<Command>)[] {
+  if (word === '-V' || word === '--version') return [];
+  const asked = COMMANDS[word];
+  return asked === undefined ? Object.values(COMMANDS) : [asked];
 }
 
 /** Without this a subcommand would end the process by itself, with an exit code that is not ours. */
@@ -54,6 +56,11 @@ function inheritExit(command: Command): Command {
   for (const inner of command.commands) inheritExit(inner);
   return command;
 }
+
+// A reader such as `head` that has seen enough is no error.
+process.stdout.on('error', (error) => {
+  if (systemErrorCode(error) !== 'EPIPE') throw error;
+});
 
 try {
   if (process.argv.length <= 2) program.outputHelp();

@@ -15,8 +15,8 @@ import { print, printFact, style } from './style.js';
 /** A blocked service looks again so often whether its owner mended what was wrong. */
 const TRY_AGAIN_MS = 5_000;
 
-/** In the terminal, until Ctrl-C. Errors end the command. */
-export async function runInTerminal(home: Home, flags: Values): Promise<void> {
+/** In the terminal, until Ctrl-C. Errors end the command. `hint` is said once it serves. */
+export async function runInTerminal(home: Home, flags: Values, hint?: string): Promise<void> {
   const settings = loadSettings(home, environment, flags);
   const log = createLog(settings.log.level, process.stderr);
   const stop = listenForStop();
@@ -30,6 +30,7 @@ export async function runInTerminal(home: Home, flags: Values): Promise<void> {
   printFact('models', daemon.models.map(({ alias }) => alias).join(', '));
   printFact('address', base_url);
   printFact('home', home.folder);
+  if (hint !== undefined) print(hint);
   print('Ready. `darkbloom-provider local` prints the key and examples. Ctrl-C stops after running requests.');
 
   await stop.asked;

@@ -34,14 +34,14 @@ export interface InstalledModel {
 export async function installedModels(
   catalog: readonly CatalogModel[],
   settings: Settings,
-  homeFolder?: string,
+  homeFolder: string,
 ): Promise<InstalledModel[]> {
   const entries = catalog.flatMap((model) => model.builds.map((build): Entry => ({ model, build })));
   const packaged = entries.filter(({ build }) => build.source === 'package').map(packagedModel);
   const own = Object.entries(settings.models.files).map(([name, path]) => ownModel(name, resolve(path), catalog));
   const named = await Promise.all([...packaged, ...own]);
   const names = new Set(named.flatMap(({ id, alias }) => [id, alias]));
-  const placed = homeFolder === undefined ? [] : readPlaces(catalog, homeFolder).ready;
+  const placed = readPlaces(catalog, homeFolder).ready;
   // a name in the settings is newer than what was adopted under it
   const others = placed.filter(({ id, alias }) => !names.has(id) && !names.has(alias));
   return [...named, ...(await Promise.all(others.map(placedModel)))];

@@ -1,9 +1,14 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
+import { DarkbloomError } from '../errors.js';
 import { createApp } from '../http/app.js';
 import type { Log } from '../log.js';
 import type { BlockedStatus, Status } from './status.js';
+
+/** What `sun_path` holds on macOS, less its zero at the end. A longer one is cut off, not refused: the socket would lie
+ *  somewhere else. */
+const MAX_PATH_BYTES = 103;
 
 interface ControlOptions {
   /** The socket file; only its owner may open it. */
@@ -16,8 +21,16 @@ interface ControlOptions {
   log: Log;
 }
 
-/** The daemon's end of the control socket: `status`, `pause`, `resume`, `stop` of the command line end up here. */
+/** The daemon's end of the control socket: `status`, `pause`, `resume`, `stop` of the command line end up here.
+ *  @throws DarkbloomError `config_invalid` for a path too long for a socket. */
 export async function openControl(options: ControlOptions): Promise<{ close: () => Promise<void> }> {
+  if (Buffer.byteLength(options.path) > MAX_PATH_BYTES) {
+    throw new DarkbloomError(
+      'config_invalid',
+      `${options.path} is too long a path for a socket (${MAX_PATH_BYTES} bytes at most). ` +
+        'Set DARKBLOOM_PROVIDER_HOME to a shorter one.',
+    );
+  }
   const app = createApp(options.log);
   app.get('/status', (context) => context.json(options.status()));
   app.post('/pause', async (context) => {

@@ -1,5 +1,7 @@
 /** The candidate that `word` was probably meant to be, `undefined` if none is close. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const begun = word.length >= 3 ? candidates.find((candidate) => candidate.startsWith(word)) : undefined;
+  if (begun !== undefined) return begun;
   const tolerance = Math.max(2, Math.floor(word.length / 3));
   const ranked = candidates
     .map((candidate) => ({ candidate, distance: editDistance(word.toLowerCase(), candidate.toLowerCase()) }))

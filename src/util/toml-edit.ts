@@ -1,13 +1,18 @@
 /** Targeted edits of a TOML file's text: one key of one table; every other line, comments too, stays as it is. */
 
-/** `value` as a TOML literal: digits and true or false bare, all else a string. */
+/** `value` as a TOML literal: whole numbers and true or false bare, all else a string. */
 export function tomlLiteral(value: string): string {
-  return /^(\d+|true|false)$/u.test(value) ? value : JSON.stringify(value);
+  return /^(0|[1-9]\d{0,14}|true|false)$/u.test(value) ? value : tomlString(value);
+}
+
+/** JSON escapes all that TOML wants escaped, but for DEL. */
+export function tomlString(value: string): string {
+  return JSON.stringify(value).replaceAll('\x7f', '\\u007f');
 }
 
 /** The text with `key` of `[table]` set to a literal; the table is added at the end when it is missing. */
 export function setTomlValue(text: string, table: string, key: string, literal: string): string {
-  const line = `${key} = ${literal}`;
+  const line = `${/^[\w-]+$/u.test(key) ? key : tomlString(key)} = ${literal}`;
   const lines = linesOf(text);
   const at = find(lines, table, key);
   if (at.header < 0) return [...lines, ...(lines.length === 0 ? [] : ['']), `[${table}]`, line, ''].join('\n');
@@ -29,10 +34,10 @@ function linesOf(text: string): string[] {
 }
 
 function find(lines: readonly string[], table: string, key: string): { header: number; key: number } {
-  const header = lines.findIndex((line) => line.replace(/#.*$/u, '').trim() === `[${table}]`);
+  const header = lines.findIndex((line) => line.replace(/#.*$/u, '').replace(/\s/gu, '') === `[${table}]`);
   const after = lines.findIndex((line, index) => index > header && line.trimStart().startsWith('['));
   const end = after < 0 ? lines.length : after;
-  const sets = new RegExp(`^\\s*["']?${key.replace(/[.\\]/gu, '\\$&')}["']?\\s*=`, 'u');
+  const sets = new RegExp(`^\\s*["']?${key.replace(/[^\w-]/gu, '\\$&')}["']?\\s*=`, 'u');
   const at = lines.findIndex((line, index) => header >= 0 && index > header && index < end && sets.test(line));
   return { header, key: at };
 }

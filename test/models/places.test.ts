@@ -69,7 +69,6 @@ describe('a downloaded build', () => {
   test('is nothing to speak of when nobody downloaded it', async () => {
     expect(readPlaces([model], homeFolder)).toEqual({ ready: [], refused: [] });
     expect(await installedModels([model], settings(), homeFolder)).toEqual([]);
-    expect(await installedModels([model], settings())).toEqual([]);
   });
 
   test.each<[string, () => void, RegExp]>([

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { environment, findHome } from '../../config.js';
 import { askDaemon } from '../control-client.js';
-import { printDone } from '../style.js';
+import { printDone, runningRequests } from '../style.js';
 
 export function pauseCommand(): Command {
   return new Command('pause')
@@ -9,7 +9,8 @@ export function pauseCommand(): Command {
     .addHelpText('after', '\nWhat runs goes on. `darkbloom-provider resume` lets the machine serve again.')
     .action(async () => {
       const { requests } = await askDaemon(findHome(environment), '/pause');
-      printDone(`Paused. ${requests.running} running requests go on. \`darkbloom-provider resume\` serves again.`);
+      const goingOn = requests.running === 0 ? '' : ` What runs goes on: ${runningRequests(requests.running)}.`;
+      printDone(`Paused.${goingOn} \`darkbloom-provider resume\` serves again.`);
     });
 }
 

@@ -40,6 +40,8 @@ export function portNumber(text: string): number {
   throw new InvalidArgumentError('a port is a number from 0 to 65535.');
 }
 
+const NO_SERVICE = "The background service is macOS's: staying in this terminal.";
+
 async function start(flags: StartFlags): Promise<void> {
   const home = findHome(environment);
   const values = flagValues(flags);
@@ -52,9 +54,8 @@ async function start(flags: StartFlags): Promise<void> {
     await startInBackground(agent, home);
     return;
   }
-  if (agent === undefined && flags.foreground !== true)
-    print("The background service is macOS's: staying in this terminal.");
-  await runInTerminal(home, values);
+  const hint = agent === undefined && flags.foreground !== true ? NO_SERVICE : undefined;
+  await runInTerminal(home, values, hint);
 }
 
 async function startInBackground(agent: Agent, home: Home): Promise<void> {

@@ -5,7 +5,7 @@ import { DarkbloomError } from '../../errors.js';
 import { isAlive } from '../../util/processes.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
 import { askDaemon } from '../control-client.js';
-import { print, printDone } from '../style.js';
+import { print, printDone, runningRequests } from '../style.js';
 
 const LOOK_EVERY_MS = 200;
 /** Longer than the daemon's own drain. */
@@ -48,7 +48,7 @@ export function restartCommand(): Command {
 /** A daemon that runs in somebody's terminal. */
 async function stopInTerminal(home: Home): Promise<void> {
   const { requests, pid } = await askDaemon(home, '/stop');
-  if (requests.running > 0) print(`Waiting for ${requests.running} running requests.`);
+  if (requests.running > 0) print(`Waiting for ${runningRequests(requests.running)}.`);
   const deadline = Date.now() + STOP_TIMEOUT_MS;
   while (isAlive(pid)) {
     if (Date.now() > deadline) {

@@ -1,0 +1,103 @@
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { runCommand, RunningCommand } from '../support/command.js';
+import { sayModel } from '../support/made-models.js';
+import { TemporaryHome } from '../support/temporary-home.js';
+
+/** The `models` command as a person runs it. Downloading itself: download.test.ts. */
+
+const temporary = new TemporaryHome();
+const { folder } = temporary.home;
+afterAll(() => temporary[Symbol.dispose]());
+
+test('list shows what the machine has, with its size in memory', async () => {
+  const ended = await runCommand(['models'], folder);
+  expect(ended).toMatchObject({ code: 0, stderr: '' });
+  expect(ended.stdout).toMatch(/^model +build +on disk +in memory\ndarkbloom-tiny-chat +F16 +3\.59 MB +\d/u);
+});
+
+test('the catalogue has nothing without a size and a build, and marks what is installed', async () => {
+  const { stdout } = await runCommand(['models', 'catalog', '--json'], folder);
+  const Row = z.object({
+    alias: z.string(),
+    build: z.string(),
+    size_bytes: z.number().positive(),
+    installed: z.boolean(),
+  });
+  const { models } = z.object({ schema_version: z.literal(1), models: z.array(Row) }).parse(JSON.parse(stdout));
+  expect(models.length).toBeGreaterThan(10);
+  expect(models.filter(({ installed }) => installed).map(({ alias }) => alias)).toEqual(['darkbloom-tiny-chat']);
+});
+
+test('plan shows the sum for another Mac, and recommends what fits', async () => {
+  const { stdout } = await runCommand(['models', 'plan', '--as', 'M2 16GB', '--json'], folder);
+  const Line = z.object({ fits: z.string(), leftBytes: z.number(), sum: z.object({ neededBytes: z.number() }) });
+  const Plan = z.object({
+    limitBytes: z.number(),
+    lines: z.array(Line),
+    recommended: z.object({ fits: z.string(), alias: z.string() }),
+  });
+  const plan = Plan.parse(JSON.parse(stdout));
+  expect(plan.recommended.fits).toBe('as_set');
+  for (const { fits, leftBytes, sum } of plan.lines) {
+    expect(sum.neededBytes + leftBytes).toBe(plan.limitBytes);
+    expect(leftBytes >= 0).toBe(fits !== 'no');
+  }
+});
+
+test.each([
+  [['models', 'download', 'qwen3.5-9'], /no model 'qwen3\.5-9'\. Did you mean qwen3\.5-9b\?/u],
+  [['models', 'download', 'darkbloom-tiny-chat'], /part of this package/u],
+  [['models', 'remove', 'qwen3.5-9b'], /neither downloaded nor adopted/u],
+  [['models', 'adopt', 'nothing'], /No application holds 'nothing'/u],
+  [['models', 'plan', '--as', 'Pentium'], /'Pentium' is no Mac/u],
+])('%j says in one sentence what is wrong', async (args, sentence) => {
+  const ended = await runCommand(args, folder);
+  expect(ended.code).toBe(64);
+  expect(ended.stderr).toMatch(sentence);
+});
+
+test('a file that Ollama holds is adopted in place, answers, and is forgotten without being touched', async () => {
+  const blob = Buffer.from(readFileSync(sayModel()));
+  const { createHash } = await import('node:crypto');
+  const digest = createHash('sha256').update(blob).digest('hex');
+  const ollama = join(folder, '.ollama/models');
+  const path = join(ollama, 'blobs', `sha256-${digest}`);
+  mkdirSync(join(ollama, 'blobs'), { recursive: true });
+  mkdirSync(join(ollama, 'manifests/registry.ollama.ai/library/talker'), { recursive: true });
+  copyFileSync(sayModel(), path);
+  const layer = { mediaType: 'application/vnd.ollama.image.model', digest: `sha256:${digest}`, size: blob.length };
+  writeFileSync(
+    join(ollama, 'manifests/registry.ollama.ai/library/talker/latest'),
+    JSON.stringify({ schemaVersion: 2, layers: [layer] }),
+  );
+  const offered = await runCommand(['models', 'adopt', '--json'], folder);
+  const Found = z.object({ candidates: z.tuple([z.object({ name: z.string(), foundIn: z.literal('ollama') })]) });
+  const [{ name }] = Found.parse(JSON.parse(offered.stdout)).candidates;
+  const adopted = await runCommand(['models', 'adopt', name], folder);
+  expect(adopted).toMatchObject({ code: 0 });
+
+  const listed = await runCommand(['models', 'list', '--json'], folder);
+  const Listed = z.object({ models: z.array(z.object({ alias: z.string(), path: z.string(), build: z.string() })) });
+  const own = Listed.parse(JSON.parse(listed.stdout)).models.find((model) => model.path === path);
+  expect(own).toBeDefined();
+  await using daemon = new RunningCommand(['start', '--foreground', '--port', '0'], folder);
+  const [, baseUrl = ''] = await daemon.says(/address +(http\S+)/u);
+  const { api_key: key } = z
+    .object({ api_key: z.string() })
+    .parse(JSON.parse((await runCommand(['local', '--json'], folder)).stdout));
+  const answer = await fetch(`${baseUrl}/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}` },
+    body: JSON.stringify({ model: own?.alias, messages: [{ role: 'user', content: 'hi' }], temperature: 0 }),
+  });
+  expect(await answer.json()).toMatchObject({
+    choices: [{ message: { content: 'Hello there, this is a deterministic test reply.' } }],
+  });
+  await daemon.stop();
+
+  expect(await runCommand(['models', 'remove', own?.build ?? ''], folder)).toMatchObject({ code: 0 });
+  expect(readFileSync(path).equals(blob)).toBe(true);
+});
