@@ -6,6 +6,8 @@ import { style } from './style.js';
 const GIB = 1024 ** 3;
 const BARS = '▁▂▃▄▅▆▇█';
 const NAME_WIDTH = 12;
+/** Room for `12345 tokens/s, last 60 s `. */
+const SPEED_WORDS_WIDTH = 27;
 
 export function statusLines(status: Status | BlockedStatus, width: number, now: number): string[] {
   if (status.state === 'blocked') return blockedLines(status, width, now);
@@ -16,7 +18,7 @@ export function statusLines(status: Status | BlockedStatus, width: number, now: 
     ...(status.trust === undefined ? [] : [fact('trust', trustText(status.trust), width)]),
     fact('address', status.base_url, width),
     fact('requests', requestsText(status), width),
-    fact('speed', `${speedNow(status)} tokens/s  ${sparkline(status.tokens_per_second, width)}`, width),
+    fact('speed', speedText(status, width), width),
     fact('memory', memoryText(status), width),
     fact('up', `${duration(now - Date.parse(status.started_at))}, process ${status.pid}`, width),
     '',
@@ -47,9 +49,10 @@ function wrapped(text: string, width: number): string[] {
   return lines;
 }
 
-/** Cuts what does not fit, and says so with an ellipsis. */
+/** Cuts what does not fit, and says so with an ellipsis. What a peer wrote may not steer the terminal. */
 export function fit(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
+  const plain = text.replace(/\p{C}+/gu, ' ');
+  return plain.length <= width ? plain : `${plain.slice(0, Math.max(0, width - 1))}…`;
 }
 
 function fact(name: string, text: string, width: number): string {
@@ -61,9 +64,9 @@ function stateText({ state }: Status): string {
     case 'serving':
       return 'serving';
     case 'paused':
-      return 'paused: every request is refused; `darkbloom-provider resume` goes on';
+      return 'paused; `darkbloom-provider resume` serves again';
     case 'draining':
-      return 'draining: finishing what runs, then it stops';
+      return 'stopping when the running requests have ended';
     case 'starting':
       return 'starting';
     case 'stopped':
@@ -97,7 +100,7 @@ function connectionText({ connection }: Status, now: number): string {
 
 function trustText(trust: NonNullable<Status['trust']>): string {
   if (trust.runtime_verified === false) {
-    return `connected, not routable here: ${(trust.mismatches ?? []).join('; ') || 'the runtime is not accepted'}`;
+    return `no requests from there: ${(trust.mismatches ?? []).join('; ') || 'the runtime is not accepted'}`;
   }
   const words = [trust.level, trust.status, trust.reason].filter((word) => word !== undefined);
   return words.length === 0 ? 'the coordinator accepts this runtime' : words.join(', ');
@@ -108,13 +111,14 @@ function requestsText({ requests }: Status): string {
   return `${running} running, ${waiting} waiting; ${served} served with ${tokens} tokens since the start`;
 }
 
-function speedNow({ tokens_per_second: history }: Status): number {
-  return history.at(-1) ?? 0;
+function speedText({ tokens_per_second: history }: Status, width: number): string {
+  const bars = sparkline(history, width - NAME_WIDTH - SPEED_WORDS_WIDTH);
+  return `${history.at(-1) ?? 0} tokens/s, last ${bars.length} s ${bars}`;
 }
 
 /** The last seconds as bars, as many as fit, the newest at the right. */
 export function sparkline(history: readonly number[], width: number): string {
-  const room = Math.max(0, Math.min(history.length, width - NAME_WIDTH - 20));
+  const room = Math.max(0, Math.min(history.length, width));
   const shown = room === 0 ? [] : history.slice(-room);
   const top = Math.max(1, ...shown);
   return shown.map((value) => BARS[Math.round((value / top) * (BARS.length - 1))] ?? ' ').join('');
@@ -126,9 +130,10 @@ function memoryText({ memory }: Status): string {
 
 function modelLines({ models }: Status, width: number): string[] {
   return models.map((model) => {
-    const speed = model.decode_tps === undefined ? '' : `, ${Math.round(model.decode_tps)} tokens/s a stream`;
+    const speed = model.decode_tps === undefined ? '' : `, ${Math.round(model.decode_tps)} tokens/s per request`;
     const busy = model.running + model.waiting === 0 ? '' : `, ${model.running} running, ${model.waiting} waiting`;
-    const text = `${model.alias}: ${modelState(model.state)}, ${gib(model.memory_bytes)} GiB${busy}${speed}`;
+    const name = fit(model.alias, Math.floor((width - NAME_WIDTH) / 2)); // a long name must not hide its state
+    const text = `${name}: ${modelState(model.state)}, ${gib(model.memory_bytes)} GiB${busy}${speed}`;
     return fact('model', text, width);
   });
 }

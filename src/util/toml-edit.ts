@@ -12,7 +12,7 @@ export function tomlString(value: string): string {
 
 /** The text with `key` of `[table]` set to a literal; the table is added at the end when it is missing. */
 export function setTomlValue(text: string, table: string, key: string, literal: string): string {
-  const line = `${/^[\w-]+$/u.test(key) ? key : tomlString(key)} = ${literal}`;
+  const line = `${spelled(key)} = ${literal}`;
   const lines = linesOf(text);
   const at = find(lines, table, key);
   if (at.header < 0) return [...lines, ...(lines.length === 0 ? [] : ['']), `[${table}]`, line, ''].join('\n');
@@ -37,9 +37,20 @@ function find(lines: readonly string[], table: string, key: string): { header: n
   const header = lines.findIndex((line) => line.replace(/#.*$/u, '').replace(/\s/gu, '') === `[${table}]`);
   const after = lines.findIndex((line, index) => index > header && line.trimStart().startsWith('['));
   const end = after < 0 ? lines.length : after;
-  const sets = new RegExp(`^\\s*["']?${key.replace(/[^\w-]/gu, '\\$&')}["']?\\s*=`, 'u');
-  const at = lines.findIndex((line, index) => header >= 0 && index > header && index < end && sets.test(line));
+  const at = lines.findIndex((line, index) => header >= 0 && index > header && index < end && sets(line, key));
   return { header, key: at };
+}
+
+function sets(line: string, key: string): boolean {
+  const text = line.trimStart();
+  return [spelled(key), tomlString(key), `'${key}'`].some(
+    (spelling) => text.startsWith(spelling) && /^\s*=/u.test(text.slice(spelling.length)),
+  );
+}
+
+/** Bare where TOML allows it: a bare `qwen2.5` would be a key inside another. */
+function spelled(key: string): string {
+  return /^[\w-]+$/u.test(key) ? key : tomlString(key);
 }
 
 /** The comment behind a value, outside of strings. */

@@ -13,7 +13,7 @@ import {
 import { DarkbloomError } from '../../errors.js';
 import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
 import { nearest } from '../../util/nearest.js';
-import { removeTomlKey, setTomlValue, tomlLiteral } from '../../util/toml-edit.js';
+import { removeTomlKey, setTomlValue, tomlLiteral, tomlString } from '../../util/toml-edit.js';
 import { print, printDone, style } from '../style.js';
 
 const SCHEMA_VERSION = 1;
@@ -73,17 +73,31 @@ function valueText({ value }: ExplainedSetting): string {
 }
 
 function get(key: string, { json }: { json?: true }): void {
-  const setting = explainSettings(findHome(environment), environment).find((known) => known.key === key);
-  if (setting === undefined) throw unknown(key);
+  const setting = explained(key);
   if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, ...setting }));
   else print(valueText(setting));
 }
 
+/** One setting, or the path of one model of the owner. */
+function explained(key: string): ExplainedSetting {
+  const settings = explainSettings(findHome(environment), environment);
+  const setting = settings.find((known) => known.key === key);
+  if (setting !== undefined) return setting;
+  const files = settings.find((known) => known.key === FILES_KEY);
+  const { table, name } = place(key);
+  const path = new Map(Object.entries(files?.value ?? {})).get(name);
+  if (files === undefined || table !== FILES_KEY || path === undefined) {
+    throw new DarkbloomError(
+      'usage',
+      `There is no ${key}. \`darkbloom-provider config get ${FILES_KEY}\` shows what is.`,
+    );
+  }
+  return { ...files, key, value: path };
+}
+
 function set(key: string, value: string): void {
   const { table, name } = place(key);
-  change((text) =>
-    setTomlValue(text, table, name, key.startsWith(FILES_KEY) ? JSON.stringify(value) : tomlLiteral(value)),
-  );
+  change((text) => setTomlValue(text, table, name, table === FILES_KEY ? tomlString(value) : tomlLiteral(value)));
   printDone(`${key} = ${value}. A running daemon uses it after a restart.`);
 }
 
@@ -96,7 +110,8 @@ function unset(key: string): void {
 /** Table and key in the file. The models of the owner are a table of their own. */
 function place(key: string): { table: string; name: string } {
   if (key.startsWith(`${FILES_KEY}.`)) return { table: FILES_KEY, name: key.slice(FILES_KEY.length + 1) };
-  if (!SETTING_KEYS.includes(key) || key === FILES_KEY) throw unknown(key);
+  if (key === FILES_KEY) throw new DarkbloomError('usage', `Name one model: ${FILES_KEY}.NAME, one at a time.`);
+  if (!SETTING_KEYS.includes(key)) throw unknown(key);
   const [table = '', name = ''] = key.split('.');
   return { table, name };
 }
@@ -110,7 +125,9 @@ function unknown(key: string): DarkbloomError {
 /** Writes only what the next start would accept. */
 function change(edit: (text: string) => string): void {
   const home = findHome(environment);
-  const text = edit(readFileIfPresent(home.config) ?? '');
+  const before = readFileIfPresent(home.config) ?? '';
+  const text = edit(before);
+  if (text === before) return;
   check(text, home);
   makePrivateFolder(home.folder);
   writePrivateFile(home.config, text);
