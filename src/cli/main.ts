@@ -9,6 +9,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
   restart: async () => (await import('./commands/stop.js')).restartCommand(),
   status: async () => (await import('./commands/status.js')).statusCommand(),
+  why: async () => (await import('./commands/why.js')).whyCommand(),
   pause: async () => (await import('./commands/pause.js')).pauseCommand(),
   resume: async () => (await import('./commands/pause.js')).resumeCommand(),
   models: async () => (await import('./commands/models.js')).modelsCommand(),
@@ -17,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   link: async () => (await import('./commands/link.js')).linkCommand(),
   config: async () => (await import('./commands/config.js')).configCommand(),
   coordinator: async () => (await import('./commands/coordinator.js')).coordinatorCommand(),
+  uninstall: async () => (await import('./commands/uninstall.js')).uninstallCommand(),
   demo: async () => (await import('./commands/demo.js')).demoCommand(),
 };
 

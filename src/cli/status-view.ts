@@ -8,6 +8,7 @@ const BARS = '▁▂▃▄▅▆▇█';
 const NAME_WIDTH = 12;
 /** Room for `12345 tokens/s, last 60 s `. */
 const SPEED_WORDS_WIDTH = 27;
+const MAX_FACT_LINES = 6;
 
 export function statusLines(status: Status | BlockedStatus, width: number, now: number): string[] {
   if (status.state === 'blocked') return blockedLines(status, width, now);
@@ -15,7 +16,7 @@ export function statusLines(status: Status | BlockedStatus, width: number, now: 
     fact('state', stateText(status), width),
     fact('mode', modeText(status), width),
     fact('connection', connectionText(status, now), width),
-    ...(status.trust === undefined ? [] : [fact('trust', trustText(status.trust), width)]),
+    ...(status.trust === undefined ? [] : longFact('trust', trustText(status.trust), width)),
     fact('address', status.base_url, width),
     fact('requests', requestsText(status), width),
     fact('speed', speedText(status, width), width),
@@ -29,16 +30,20 @@ export function statusLines(status: Status | BlockedStatus, width: number, now: 
 
 function blockedLines(status: BlockedStatus, width: number, now: number): string[] {
   return [
-    fact('state', 'blocked: it serves nothing until this is mended, and then goes on by itself', width),
-    ...wrapped(status.reason.message, width - NAME_WIDTH).map((line, index) =>
-      fact(index === 0 ? 'reason' : '', line, width),
-    ),
+    ...longFact('state', 'blocked: it serves nothing until this is mended, and then goes on by itself', width),
+    ...longFact('reason', status.reason.message, width),
     fact('home', status.home, width),
     fact('up', `${duration(now - Date.parse(status.started_at))}, process ${status.pid}`, width),
   ];
 }
 
-/** Words in lines of at most `width`. */
+/** A fact whose every word counts, over some lines. */
+function longFact(name: string, text: string, width: number): string[] {
+  const lines = wrapped(text, width - NAME_WIDTH).slice(0, MAX_FACT_LINES);
+  return lines.map((line, index) => fact(index === 0 ? name : '', line, width));
+}
+
+/** Words in lines of at most `width`, but for a word that is longer. */
 function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
@@ -100,7 +105,7 @@ function connectionText({ connection }: Status, now: number): string {
 
 function trustText(trust: NonNullable<Status['trust']>): string {
   if (trust.runtime_verified === false) {
-    return `no requests from there: ${(trust.mismatches ?? []).join('; ') || 'the runtime is not accepted'}`;
+    return `not routable here, so no requests come: ${(trust.mismatches ?? []).join('; ') || 'the runtime is not accepted'}`;
   }
   const words = [trust.level, trust.status, trust.reason].filter((word) => word !== undefined);
   return words.length === 0 ? 'the coordinator accepts this runtime' : words.join(', ');

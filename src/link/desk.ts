@@ -77,8 +77,9 @@ export class Desk {
       }
       case 'trust_status': {
         const { trust_level: level, status, reason } = message;
+        const { trustReason: _gone, ...view } = this.#view ?? {};
         this.#view = {
-          ...this.#view,
+          ...view,
           trustLevel: level,
           trustStatus: status,
           ...(reason === undefined ? {} : { trustReason: reason }),

@@ -10,6 +10,8 @@ import type { BlockedStatus, Status } from './status.js';
  *  somewhere else. */
 const MAX_PATH_BYTES = 103;
 
+const CLOSE_TIMEOUT_MS = 1_000;
+
 interface ControlOptions {
   /** The socket file; only its owner may open it. */
   path: string;
@@ -56,8 +58,13 @@ export async function openControl(options: ControlOptions): Promise<{ close: () 
   return {
     close: () =>
       new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
+        // The answer to the `stop` that led here is still on its way.
+        const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        server.closeIdleConnections();
       }),
   };
 }

@@ -85,7 +85,7 @@ function explained(key: string): ExplainedSetting {
   if (setting !== undefined) return setting;
   const files = settings.find((known) => known.key === FILES_KEY);
   const { table, name } = place(key);
-  const path = new Map(Object.entries(files?.value ?? {})).get(name);
+  const path = new Map<string, unknown>(Object.entries(files?.value ?? {})).get(name);
   if (files === undefined || table !== FILES_KEY || path === undefined) {
     throw new DarkbloomError(
       'usage',

@@ -1,0 +1,92 @@
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { Command } from 'commander';
+import { environment, findHome, type Home } from '../../config.js';
+import { openBooks } from '../../coordinator/books.js';
+import { formatUsd } from '../../coordinator/billing.js';
+import { DarkbloomError } from '../../errors.js';
+import { logFolderOf } from '../../log.js';
+import { inWords } from '../../models/byte-words.js';
+import { readDiscovery } from '../../service/discovery.js';
+import { agentHere, reportOutcome } from '../agent-here.js';
+import { print, printDone, style } from '../style.js';
+
+interface UninstallFlags {
+  dryRun?: true;
+  keepData?: true;
+  yes?: true;
+}
+
+export function uninstallCommand(): Command {
+  return new Command('uninstall')
+    .description('remove what this program made on this machine: the service, its logs and its home')
+    .option('--dry-run', 'only list what would be removed')
+    .option('--keep-data', 'keep the home: models, settings, keys, accounts and balances')
+    .option('--yes', 'do not ask')
+    .addHelpText(
+      'after',
+      '\nFiles of other applications that were adopted stay. The program itself: npm uninstall --global darkbloom-provider',
+    )
+    .action(uninstall);
+}
+
+async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<void> {
+  const home = findHome(environment);
+  const agent = agentHere(home);
+  const around = [...(agent?.files ?? []), logFolderOf(process.platform, homedir(), home.folder)];
+  const isInHome = (path: string) => path.startsWith(`${home.folder}/`);
+  const paths = keepData === true ? around : [...around.filter((path) => !isInHome(path)), home.folder];
+  const present = paths.filter((path) => existsSync(path));
+  if (present.length === 0) {
+    print('There is nothing of this program here.');
+    return;
+  }
+  print('To be removed:');
+  for (const path of present) print(`  ${path}  ${style.dim(inWords(sizeOfTree(path)))}`);
+  if (keepData !== true) printBooks(home);
+  if (dryRun === true) return;
+  refuseWhileRunning(home, agent !== undefined);
+  if (yes !== true) await confirm();
+  if (agent !== undefined) reportOutcome(await agent.uninstall());
+  for (const path of present) rmSync(path, { recursive: true, force: true });
+  printDone(
+    keepData === true ? `Removed. ${home.folder} was kept.` : 'Removed. Nothing of it is left on this machine.',
+  );
+}
+
+/** Money and keys that go with the home are named before they go. */
+function printBooks(home: Home): void {
+  if (!existsSync(home.database)) return;
+  const { accounts, keys } = openBooks(home.database);
+  for (const { name, balance } of accounts) {
+    if (balance !== 0n) print(`${style.yellow('balance')} of ${name}: ${formatUsd(balance)} USD is deleted with it.`);
+  }
+  if (keys > 0) print(`${style.yellow('keys')}: ${keys} API keys of this coordinator stop working.`);
+  print('Keep them with --keep-data.');
+}
+
+function refuseWhileRunning(home: Home, hasService: boolean): void {
+  const running = readDiscovery(home.discovery);
+  if (running === undefined || hasService) return; // the service is stopped by its own uninstall
+  throw new DarkbloomError(
+    'already_running',
+    `A daemon runs (process ${running.pid}). Stop it first: darkbloom-provider stop`,
+  );
+}
+
+async function confirm(): Promise<void> {
+  if (!process.stdin.isTTY)
+    throw new DarkbloomError('usage', 'Nobody can be asked here. Say --yes, or look first with --dry-run.');
+  const reader = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await reader.question('Remove all of it? Type yes: ');
+  reader.close();
+  if (answer.trim() !== 'yes') throw new DarkbloomError('cancelled', 'Nothing was removed.');
+}
+
+function sizeOfTree(path: string): number {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isDirectory() !== true) return stat?.size ?? 0;
+  return readdirSync(path).reduce((sum, name) => sum + sizeOfTree(join(path, name)), 0);
+}
