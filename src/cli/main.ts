@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   restart: async () => (await import('./commands/stop.js')).restartCommand(),
   status: async () => (await import('./commands/status.js')).statusCommand(),
   why: async () => (await import('./commands/why.js')).whyCommand(),
+  doctor: async () => (await import('./commands/doctor.js')).doctorCommand(),
   pause: async () => (await import('./commands/pause.js')).pauseCommand(),
   resume: async () => (await import('./commands/pause.js')).resumeCommand(),
   models: async () => (await import('./commands/models.js')).modelsCommand(),

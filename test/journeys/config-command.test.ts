@@ -145,6 +145,11 @@ describe('config set', () => {
     expect(await refusal(['set', key, value], 65)).toContain(sentence);
   });
 
+  test('in a file that has a mistake elsewhere says where that is', async () => {
+    writeFileSync(file, '[http]\nport = "none"\n');
+    expect(await refusal(['set', 'engine.slots', '2'], 65)).toContain(`${file}, line 2: http.port: must be`);
+  });
+
   test.each([
     ['set', 'http.prot', 'There is no setting http.prot. Did you mean http.port?'],
     ['set', 'nonsense', 'There is no setting nonsense. Known keys: http.host, '],

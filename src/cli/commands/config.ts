@@ -134,6 +134,11 @@ function change(edit: (text: string) => string): void {
 }
 
 function check(text: string, home: Home): void {
-  // As flags, so that a bad value is told before it is in the file.
-  loadSettings({ ...home, config: '' }, {}, fileValues(text, home.config));
+  try {
+    // As flags, so that a bad value is told before it is in the file.
+    loadSettings({ ...home, config: '' }, {}, fileValues(text, home.config));
+  } catch (error) {
+    loadSettings(home, {}, {}); // what was wrong before is told with its line
+    throw error;
+  }
 }
