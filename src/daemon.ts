@@ -61,6 +61,13 @@ interface Parts {
   record: DiscoveryRecord;
   models: readonly InstalledModel[];
   errors: RecentErrors;
+  served: Served;
+}
+
+/** Requests answered since the process began, of every door: on the wire only those of the coordinator count. */
+interface Served {
+  requests: number;
+  tokens: number;
 }
 
 /** One provider process: builds its rooms once, drains, closes them in reverse. */
@@ -132,7 +139,8 @@ export class Daemon {
     });
     this.#life.own(() => pool.close());
     const errors = new RecentErrors(systemClock);
-    const generator = remembering(pool, errors);
+    const served: Served = { requests: 0, tokens: 0 };
+    const generator = remembering(pool, errors, served);
     const refuse = () => this.#refuse();
     const jobs = new Jobs({ generator, identity, refuse, clock: systemClock, log });
     const desk = new Desk({ jobs, identity, models, posture, load: (id) => pool.load(id), refuse, log });
@@ -205,7 +213,7 @@ export class Daemon {
     this.#life.own(() => awake.close());
 
     const record = this.#announce(door);
-    const parts: Parts = { pool, jobs, desk, link, door, record, models, errors };
+    const parts: Parts = { pool, jobs, desk, link, door, record, models, errors, served };
     const control = await openControl({
       path: home.controlSocket,
       status: () => this.status(),
@@ -281,7 +289,7 @@ export class Daemon {
 
   /** All that can be said of this moment. */
   status(): Status {
-    const { pool, jobs, desk, link, door, models, errors } = this.#built;
+    const { pool, desk, link, door, models, errors, served } = this.#built;
     const slots = pool.snapshot();
     const { state, since, lastLoss } = link;
     const { view } = desk;
@@ -328,8 +336,8 @@ export class Daemon {
       requests: {
         running: slots.reduce((sum, { running }) => sum + running, 0),
         waiting: slots.reduce((sum, { waiting }) => sum + waiting, 0),
-        served: jobs.stats.requests_served,
-        tokens_generated: jobs.stats.tokens_generated,
+        served: served.requests,
+        tokens_generated: served.tokens,
       },
       tokens_per_second: pool.tokensPerSecond,
       errors: [...errors.list],
@@ -337,12 +345,18 @@ export class Daemon {
   }
 }
 
-/** The engine, with what its requests failed on kept for `status`. */
-function remembering(generator: Generator, errors: RecentErrors): Generator {
+/** The engine, with what its requests came to kept for `status`. */
+function remembering(generator: Generator, errors: RecentErrors, served: Served): Generator {
   return {
     async *generate(request, signal) {
       try {
-        yield* generator.generate(request, signal);
+        for await (const event of generator.generate(request, signal)) {
+          if (event.type === 'done' || (event.type === 'cancelled' && event.usage.completionTokens > 0)) {
+            served.requests++;
+            served.tokens += event.usage.completionTokens;
+          }
+          yield event;
+        }
       } catch (error) {
         errors.add(toFailure(error));
         throw error;

@@ -2,12 +2,12 @@ import { appendFileSync, existsSync, statSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Home } from '../../src/config.js';
 import { Status } from '../../src/service/status.js';
+import { isAlive } from '../../src/util/processes.js';
 import { RunningCommand, runCommand } from '../support/command.js';
 import { eventually } from '../support/eventually.js';
 import { FakeCoordinator } from '../support/fake-coordinator.js';
 import { writeLink } from '../support/linking.js';
 import { madeModel, sayModel } from '../support/made-models.js';
-import { isRunning } from '../support/processes.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 
 const SAYS = 'Hello there, this is a deterministic test reply.';
@@ -85,7 +85,7 @@ const isIdle = ({ requests }: Status) => requests.running + requests.waiting ===
 
 /** What a stopped daemon leaves behind. */
 function expectGone(home: Home, daemon: RunningCommand): void {
-  expect(isRunning(daemon.pid)).toBe(false);
+  expect(isAlive(daemon.pid)).toBe(false);
   expect(existsSync(home.discovery)).toBe(false);
   expect(existsSync(home.controlSocket)).toBe(false);
 }
