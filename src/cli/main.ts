@@ -20,8 +20,12 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   config: async () => (await import('./commands/config.js')).configCommand(),
   coordinator: async () => (await import('./commands/coordinator.js')).coordinatorCommand(),
   uninstall: async () => (await import('./commands/uninstall.js')).uninstallCommand(),
+  completion: async () => (await import('./commands/completion.js')).completionCommand(loadOthers),
   demo: async () => (await import('./commands/demo.js')).demoCommand(),
 };
+
+/** For a failed command to close by itself. */
+const LEFT_OPEN_MS = 5_000;
 
 const HELP = `
 Examples:
@@ -44,6 +48,12 @@ const program = new Command('darkbloom-provider')
 const [, , first = ''] = process.argv;
 for (const load of loadersFor(first)) {
   program.addCommand(inheritExit(await load()));
+}
+
+/** Every command but the one that asks. */
+function loadOthers(): Promise<Command[]> {
+  const others = Object.entries(COMMANDS).filter(([name]) => name !== 'completion');
+  return Promise.all(others.map(([, load]) => load()));
 }
 
 function loadersFor(word: string): (() => Promise<Command>)[] {
@@ -73,5 +83,6 @@ try {
     process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT; // commander has printed what was wrong
   } else {
     process.exitCode = reportFailure(error);
+    setTimeout(() => process.exit(), LEFT_OPEN_MS).unref(); // whatever a failed start left open does not keep us
   }
 }

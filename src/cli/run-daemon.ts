@@ -10,7 +10,7 @@ import { makePrivateFolder } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import { warnAboutNetwork } from './network-warning.js';
 import { listenForStop, type StopSignals } from './stopping.js';
-import { print, printFact, style } from './style.js';
+import { print, printFact, runningRequests, style } from './style.js';
 
 /** A blocked service looks again so often whether its owner mended what was wrong. */
 const TRY_AGAIN_MS = 5_000;
@@ -35,7 +35,7 @@ export async function runInTerminal(home: Home, flags: Values, hint?: string): P
 
   await stop.asked;
   if (daemon.requestsRunning > 0) {
-    print(`Stopping after ${daemon.requestsRunning} running requests; Ctrl-C again stops now.`);
+    print(`Stopping after ${runningRequests(daemon.requestsRunning)}; Ctrl-C again stops now.`);
   }
   await daemon.drain(stop.force);
   await daemon.close();

@@ -339,7 +339,7 @@ test('what a coordinator wrote can neither steer the terminal nor begin a line',
     120,
     NOW,
   );
-  // eslint-disable-next-line no-control-regex
+
   for (const line of lines) expect(line.replace(/\x1b\[2m|\x1b\[22m/gu, '')).not.toMatch(/\p{C}/u);
   expect(lines.filter((line) => stripVTControlCharacters(line).startsWith('state'))).toHaveLength(1);
 });

@@ -210,7 +210,7 @@ test.each<Record<string, string>>([{}, { NO_COLOR: '1' }, { CI: 'true' }, { FORC
       config(['set', 'log.level', 'warn'], env),
       config(['get', 'http.prot'], env),
     ]);
-    // eslint-disable-next-line no-control-regex
+
     for (const { stdout, stderr } of outputs) expect(stdout + stderr).not.toMatch(/\x1b/u);
   },
 );

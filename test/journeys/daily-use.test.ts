@@ -148,7 +148,7 @@ describe('a day with one machine', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^state {7}serving$/mu);
     expect(stdout).toMatch(/^model {7}say: not loaded \(its first request loads it\), /mu);
-    // eslint-disable-next-line no-control-regex
+
     expect(stdout).not.toMatch(/\x1b/u);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
     const watch = await runCommand(['status', '--watch'], home.folder);

@@ -16,7 +16,7 @@ export async function untilGone(pids: readonly number[]): Promise<void> {
   await eventually(`the processes ${pids.join(', ')} are gone`, () => (pids.some(isRunning) ? undefined : true));
 }
 
-export function isRunning(pid: number): boolean {
+function isRunning(pid: number): boolean {
   const stat = statOf(pid);
   return stat !== undefined && stat.state !== 'Z';
 }

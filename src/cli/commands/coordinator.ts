@@ -15,7 +15,7 @@ import type { JsonObject } from '../../inference/types.js';
 import { callCoordinator } from '../coordinator-client.js';
 import { warnAboutNetwork } from '../network-warning.js';
 import { listenForStop } from '../stopping.js';
-import { print, printDone, printFact, style } from '../style.js';
+import { print, printDone, printFact, runningRequests, style } from '../style.js';
 import { portNumber } from './start.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
@@ -106,7 +106,7 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   );
   await stop.asked;
   if (coordinator.requestsRunning > 0) {
-    print(`Stopping after ${coordinator.requestsRunning} running requests; Ctrl-C again stops now.`);
+    print(`Stopping after ${runningRequests(coordinator.requestsRunning)}; Ctrl-C again stops now.`);
   }
   const enough = AbortSignal.any([stop.force, AbortSignal.timeout(DRAIN_TIMEOUT_MS)]);
   await Promise.race([coordinator.drain(), once(enough, 'abort')]);
