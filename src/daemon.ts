@@ -25,7 +25,8 @@ import { openControl } from './service/control.js';
 import { KeepAwake, startHolder } from './service/keep-awake.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
 import { RecentErrors } from './service/recent-errors.js';
-import { STATUS_SCHEMA_VERSION, type Status } from './service/status.js';
+import { statusReport } from './service/status-report.js';
+import type { Status } from './service/status.js';
 import { systemClock } from './util/clock.js';
 import { makePrivateFolder } from './util/files.js';
 import { Lifetime } from './util/lifetime.js';
@@ -290,58 +291,20 @@ export class Daemon {
   /** All that can be said of this moment. */
   status(): Status {
     const { pool, desk, link, door, models, errors, served } = this.#built;
-    const slots = pool.snapshot();
-    const { state, since, lastLoss } = link;
-    const { view } = desk;
-    return {
-      schema_version: STATUS_SCHEMA_VERSION,
-      version: VERSION,
-      pid: process.pid,
-      started_at: new Date(this.#startedAt).toISOString(),
+    return statusReport({
       state: this.#state,
-      mode: door.mode,
-      base_url: `${door.url}/v1`,
+      startedAt: this.#startedAt,
       home: this.#options.home.folder,
-      connection: {
-        state: state.name,
-        coordinator_url: door.coordinatorUrl,
-        since: new Date(since).toISOString(),
-        ...(lastLoss === undefined ? {} : { last_loss: lastLoss }),
-        ...('attempt' in state ? { attempt: state.attempt } : {}),
-      },
-      ...(view === undefined
-        ? {}
-        : {
-            trust: {
-              ...(view.runtimeVerified === undefined ? {} : { runtime_verified: view.runtimeVerified }),
-              ...(view.mismatches === undefined ? {} : { mismatches: view.mismatches }),
-              ...(view.trustLevel === undefined ? {} : { level: view.trustLevel }),
-              ...(view.trustStatus === undefined ? {} : { status: view.trustStatus }),
-              ...(view.trustReason === undefined ? {} : { reason: view.trustReason }),
-            },
-          }),
-      models: slots.map((slot) => ({
-        alias: models.find(({ id }) => id === slot.id)?.alias ?? slot.id,
-        build: slot.id,
-        state: slot.state,
-        memory_bytes: slot.bytes,
-        context_tokens: slot.contextTokens,
-        slots: slot.rows,
-        running: slot.running,
-        waiting: slot.waiting,
-        ...(slot.decodeTps === undefined ? {} : { decode_tps: slot.decodeTps }),
-        ...(slot.prefillTps === undefined ? {} : { prefill_tps: slot.prefillTps }),
-      })),
-      memory: { limit_bytes: pool.memoryLimitBytes, used_bytes: pool.usedBytes },
-      requests: {
-        running: slots.reduce((sum, { running }) => sum + running, 0),
-        waiting: slots.reduce((sum, { waiting }) => sum + waiting, 0),
-        served: served.requests,
-        tokens_generated: served.tokens,
-      },
-      tokens_per_second: pool.tokensPerSecond,
+      door,
+      link,
+      view: desk.view,
+      slots: pool.snapshot(),
+      models,
+      memory: { limitBytes: pool.memoryLimitBytes, usedBytes: pool.usedBytes },
+      served,
+      tokensPerSecond: pool.tokensPerSecond,
       errors: [...errors.list],
-    };
+    });
   }
 }
 
