@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   logs: async () => (await import('./commands/logs.js')).logsCommand(),
   local: async () => (await import('./commands/local.js')).localCommand(),
   link: async () => (await import('./commands/link.js')).linkCommand(),
+  unlink: async () => (await import('./commands/unlink.js')).unlinkCommand(),
   config: async () => (await import('./commands/config.js')).configCommand(),
   coordinator: async () => (await import('./commands/coordinator.js')).coordinatorCommand(),
   uninstall: async () => (await import('./commands/uninstall.js')).uninstallCommand(),

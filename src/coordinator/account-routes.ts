@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
-import type { HttpApp, HttpContext } from '../http/app.js';
+import { credentialOf, type HttpApp, type HttpContext } from '../http/app.js';
 import { MAX_SMALL_BODY_BYTES, readJson, readOptionalJson } from '../http/body.js';
 import type { JsonObject } from '../inference/types.js';
 import type { Account, Accounts } from './accounts.js';
@@ -127,6 +127,14 @@ function addDeviceRoutes(app: HttpApp, { accounts, deviceLogin }: AccountDeps): 
     const poll = deviceLogin.poll(deviceCode);
     if (poll.status === 'pending') return context.json({ status: 'authorization_pending' });
     return context.json({ status: 'authorized', token: poll.token, account_id: poll.accountId });
+  });
+  // Of this coordinator alone: a machine gives its own link back.
+  app.post('/v1/device/revoke', (context) => {
+    const token = credentialOf(context) ?? '';
+    if (!accounts.revokeProviderToken(token)) {
+      throw new DarkbloomError('unauthorized', 'This is no link token, or it was given back already.');
+    }
+    return context.json({ status: 'revoked' });
   });
   app.post('/v1/device/approve', async (context) => {
     const account = loggedIn(context, accounts);

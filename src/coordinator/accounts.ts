@@ -112,7 +112,12 @@ export class Accounts {
     return this.#holderOf('provider_tokens', token);
   }
 
-  /** Whether any machine was ever linked to the account. */
+  /** The token is dead at once; a connection that was made with it stays until it ends. False: there is no such token. */
+  revokeProviderToken(token: string): boolean {
+    return this.#database.run('DELETE FROM provider_tokens WHERE hash = ?', hashOf(token)) > 0;
+  }
+
+  /** Whether any machine is linked to the account. */
   hasMachine(accountId: string): boolean {
     return this.#database.get('SELECT 1 FROM provider_tokens WHERE account_id = ? LIMIT 1', accountId) !== undefined;
   }

@@ -1,0 +1,45 @@
+import { rmSync } from 'node:fs';
+import { Command } from 'commander';
+import { environment, findHome, loadSettings } from '../../config.js';
+import { DarkbloomError } from '../../errors.js';
+import { readLinkToken } from '../../link/link-token.js';
+import { readDiscovery } from '../../service/discovery.js';
+import { readFileIfPresent, writePrivateFile } from '../../util/files.js';
+import { removeTomlKey } from '../../util/toml-edit.js';
+import { callCoordinator } from '../coordinator-client.js';
+import { print, printDone } from '../style.js';
+
+export function unlinkCommand(): Command {
+  return new Command('unlink')
+    .description('give the link back: this machine is its own coordinator again')
+    .addHelpText(
+      'after',
+      '\nThe link token is revoked at the coordinator where that works, and deleted here in any case.',
+    )
+    .action(unlink);
+}
+
+async function unlink(): Promise<void> {
+  const home = findHome(environment);
+  const { url } = loadSettings(home, environment, {}).coordinator;
+  if (url === undefined) throw new DarkbloomError('usage', 'This machine is not linked to any coordinator.');
+  const token = readLinkToken(home.linkToken, url);
+  const revoked = token !== undefined && (await revoke(url, token));
+  rmSync(home.linkToken, { force: true });
+  writePrivateFile(home.config, removeTomlKey(readFileIfPresent(home.config) ?? '', 'coordinator', 'url'));
+  printDone(`Unlinked from ${url}.`);
+  if (!revoked) print(`${url} did not take the token back; its owner can ignore this machine from now on.`);
+  if (readDiscovery(home.discovery) !== undefined)
+    print('Restart the running daemon: it keeps its connection until then.');
+}
+
+/** False when the coordinator is away or has no such route: the link ends here all the same. */
+async function revoke(url: string, token: string): Promise<boolean> {
+  try {
+    await callCoordinator(url, { method: 'POST', path: '/v1/device/revoke', token, body: {} });
+    return true;
+  } catch (error) {
+    if (error instanceof DarkbloomError) return false;
+    throw error;
+  }
+}
