@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parse as parseToml, TomlError } from 'smol-toml';
 import { z } from 'zod';
 import { DarkbloomError } from './errors.js';
@@ -137,7 +137,14 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export const environment: Environment = process.env;
 
 export function findHome(env: Environment): Home {
-  return homeAt(env['DARKBLOOM_PROVIDER_HOME'] ?? join(homedir(), '.darkbloom-provider'));
+  return homeAt(resolve(env['DARKBLOOM_PROVIDER_HOME'] ?? join(homedir(), '.darkbloom-provider')));
+}
+
+/** All that this program ever puts into a home: what `uninstall` may remove from it. */
+export function homeEntries({ folder, ...files }: Home): string[] {
+  const folders = ['models', 'logs', 'bin'].map((name) => join(folder, name));
+  const journals = [`${files.database}-wal`, `${files.database}-shm`];
+  return [...Object.values(files), ...journals, ...folders];
 }
 
 /** Values by dotted key (`http.port`), as far as one source gives them. */

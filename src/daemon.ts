@@ -263,13 +263,13 @@ export class Daemon {
   async pause(): Promise<void> {
     if (this.#state !== 'serving') return;
     this.#state = 'paused';
-    await this.#built.link.report();
+    void this.#built.link.report(); // a peer that does not read must not hold it up
   }
 
   async resume(): Promise<void> {
     if (this.#state !== 'paused') return;
     this.#state = 'serving';
-    await this.#built.link.report();
+    void this.#built.link.report();
   }
 
   /** Takes nothing new and lets running requests end, for at most `DRAIN_TIMEOUT_MS` or until `force`. */

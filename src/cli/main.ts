@@ -31,7 +31,7 @@ const LEFT_OPEN_MS = 5_000;
 const HELP = `
 Examples:
   $ darkbloom-provider demo                 see one request go the whole way, then try it from your own program
-  $ darkbloom-provider start                serve this machine's models until Ctrl-C
+  $ darkbloom-provider start                serve this machine's models: in the background on a Mac
   $ darkbloom-provider status               what it does at this moment
   $ darkbloom-provider local                base URL and key for programs on this machine
 

@@ -1,4 +1,5 @@
 import { homedir } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { environment, loadSettings, type Home, type Values } from '../config.js';
 import { Daemon } from '../daemon.js';
 import { toFailure, type DarkbloomError } from '../errors.js';
@@ -54,11 +55,11 @@ export async function runAsService(home: Home, flags: Values): Promise<void> {
   const stop = listenForStop();
   const stopped = new AbortController();
   void stop.asked.then(() => stopped.abort());
-  let log = createServiceLog('info', folder);
+  const log = createServiceLog('info', folder);
   while (!stopped.signal.aborted) {
     try {
       const settings = loadSettings(home, environment, flags);
-      log = createServiceLog(settings.log.level, folder);
+      log.level = settings.log.level;
       const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
       await stop.asked;
       await daemon.drain(stop.force);
@@ -85,7 +86,7 @@ async function stayBlocked(
   makePrivateFolder(home.folder);
   const startedAt = new Date().toISOString();
   const still = () => Promise.resolve(); // nothing to pause: nothing is served
-  const control = await openControl({
+  const control = await openIfPossible(log, {
     path: home.controlSocket,
     status: () => ({
       schema_version: STATUS_SCHEMA_VERSION,
@@ -101,12 +102,16 @@ async function stayBlocked(
     stop: stop.ask,
     log,
   });
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, TRY_AGAIN_MS);
-    stopped.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-  await control.close();
+  await sleep(TRY_AGAIN_MS, undefined, { signal: stopped }).catch(() => undefined); // a stop ends the wait
+  await control?.close();
+}
+
+/** Where another daemon has the socket, or none can be, the wait goes on without one. */
+async function openIfPossible(log: Log, options: Parameters<typeof openControl>[0]) {
+  try {
+    return await openControl(options);
+  } catch (error) {
+    log.warn({ reason: toFailure(error).message }, 'no control socket');
+    return undefined;
+  }
 }

@@ -20,5 +20,5 @@ export function listenForStop(): StopSignals {
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  return { asked, ask: () => onFirst(), force: force.signal };
+  return { asked, ask: onSignal, force: force.signal };
 }

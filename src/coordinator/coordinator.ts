@@ -71,14 +71,7 @@ export class Coordinator {
       const accounts = new Accounts(database, clock);
       const owner = accounts.ensureOwner();
       const ledger = new Ledger(database, clock);
-      const orphans = ledger.refundOrphans();
-      if (orphans > 0) log.warn({ orphans }, 'holds of a run that ended early were given back');
       const registry = new Registry(database);
-      registry.keepOnly(options.models.map(({ build }) => build.id));
-      for (const { build, alias } of options.models) {
-        registry.putBuild(build);
-        registry.putAlias(alias);
-      }
       const fleet = new Fleet(clock);
       const gate = new Gate();
       const deps: DoorDeps = { gate, accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
@@ -92,6 +85,14 @@ export class Coordinator {
       addModelRoutes(app, deps);
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
       const http = await listen(app, options);
+      // Only now: whoever holds the port is the one that keeps these books.
+      const orphans = ledger.refundOrphans();
+      if (orphans > 0) log.warn({ orphans }, 'holds of a run that ended early were given back');
+      registry.keepOnly(options.models.map(({ build }) => build.id));
+      for (const { build, alias } of options.models) {
+        registry.putBuild(build);
+        registry.putAlias(alias);
+      }
       const providers = new ProviderSocket(http.server, { accounts, fleet, clock, log });
       return new Coordinator({ accounts, ledger, fleet, owner, database, http, providers, gate });
     } catch (error) {

@@ -55,8 +55,15 @@ export interface SlotSnapshot {
   lastUsed: number;
 }
 
-/** Waits for the turn to load and makes room in memory; resolves to the call that ends the turn. */
-type Prepare = () => Promise<() => void>;
+/** The turn of one load. */
+export interface Turn {
+  /** @throws DarkbloomError `insufficient_memory`. */
+  makeRoom: () => Promise<void>;
+  endTurn: () => void;
+}
+
+/** Waits for the turn to load. */
+type Prepare = () => Promise<Turn>;
 
 /** One running request, as far as capacity is concerned. */
 interface Load {
@@ -74,6 +81,8 @@ export class ModelSlot {
   #state: SlotState = { name: 'absent' };
   readonly #closing = new AbortController();
   #loading: Promise<RunnerProcess> | undefined;
+  /** Room was made for the load that is under way. */
+  #hasRoom = false;
   #unloading: Promise<void> | undefined;
   #decodeTps: number | undefined;
   #prefillTps: number | undefined;
@@ -94,8 +103,10 @@ export class ModelSlot {
     return footprint(this.model.shape, this.#options.rows, this.contextTokens).totalBytes;
   }
 
+  /** A load that still waits for its turn has nothing in memory yet. */
   get inMemory(): boolean {
-    return this.#state.name === 'ready' || this.#state.name === 'loading' || this.#state.name === 'unloading';
+    const { name } = this.#state;
+    return name === 'ready' || name === 'unloading' || (name === 'loading' && this.#hasRoom);
   }
 
   get busy(): boolean {
@@ -155,8 +166,11 @@ export class ModelSlot {
     const begun = clock.now();
     let endTurn: (() => void) | undefined;
     try {
-      endTurn = await prepare();
+      const turn = await prepare();
+      ({ endTurn } = turn);
       this.#closing.signal.throwIfAborted();
+      await turn.makeRoom();
+      this.#hasRoom = true;
       const runner = await RunnerProcess.start(
         {
           type: 'load',
@@ -178,7 +192,8 @@ export class ModelSlot {
       this.#change({ type: 'load_failed', error, until: clock.now() + LOAD_COOLDOWN_MS });
       throw error;
     } finally {
-      endTurn?.();
+      this.#hasRoom = false;
+      endTurn?.(); // only now, when the state says what became of it: the next one counts what is in memory
     }
   }
 

@@ -1,7 +1,7 @@
 import { DarkbloomError } from '../errors.js';
 import type { ChatEvent, ChatRequest, Generator } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
-import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
+import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot, type Turn } from './model-slot.js';
 import { evictionsFor } from './placement.js';
 import { SpeedMeter } from './speed-meter.js';
 import type { RunnerProcess } from './runner-process.js';
@@ -112,19 +112,13 @@ export class ModelPool implements Generator {
     return slot.load(() => this.#prepare(slot));
   }
 
-  /** Waits for the turn to load and makes room. Resolves to the call that ends the turn. */
-  async #prepare(slot: ModelSlot): Promise<() => void> {
+  /** Waits for the turn to load. */
+  async #prepare(slot: ModelSlot): Promise<Turn> {
     const before = this.#loads;
     let endTurn: () => void = () => undefined;
     this.#loads = new Promise((resolve) => (endTurn = resolve));
     await before;
-    try {
-      await this.#makeRoom(slot);
-      return endTurn;
-    } catch (error) {
-      endTurn();
-      throw error;
-    }
+    return { makeRoom: () => this.#makeRoom(slot), endTurn };
   }
 
   /** Unloads idle models, one after another, until `slot` fits. What is idle is looked at anew each time: a request may

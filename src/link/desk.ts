@@ -35,8 +35,9 @@ export interface CoordinatorView {
 export class Desk {
   readonly #options: DeskOptions;
   #view: CoordinatorView | undefined;
-  /** One at a time: each asks the system, and a peer may send as many as it likes. */
-  #answering = false;
+  /** The connection whose challenge is being answered. One at a time for each: answering asks the system, and a peer may
+   *  send as many as it likes. */
+  #answering: Connection | undefined;
 
   constructor(options: DeskOptions) {
     this.#options = options;
@@ -57,7 +58,7 @@ export class Desk {
         jobs.cancel(message.request_id);
         return;
       case 'attestation_challenge':
-        if (!this.#answering) void this.#answer(message, connection);
+        if (this.#answering !== connection) void this.#answer(message, connection);
         return;
       case 'load_model':
         void obeyLoad(message.model_id, connection, { load, refuse });
@@ -102,13 +103,13 @@ export class Desk {
 
   async #answer(challenge: AttestationChallenge, connection: Connection): Promise<void> {
     const { identity, models, posture, log } = this.#options;
-    this.#answering = true;
+    this.#answering = connection;
     try {
       await connection.send(answerChallenge(challenge, { identity, models, posture: await posture() }));
     } catch (error) {
       log.error({ err: error }, 'a challenge could not be answered');
     } finally {
-      this.#answering = false;
+      if (this.#answering === connection) this.#answering = undefined;
     }
   }
 }

@@ -196,8 +196,12 @@ export async function verifyBuild(homeFolder: string, build: CatalogBuild, signa
       continue;
     }
     const sha256 = await sha256Of(path, { signal });
-    if (sha256 === file.sha256) writeVerified(path, sha256);
-    else problems.push(`${path} is damaged: its SHA-256 is ${sha256}, not ${file.sha256}. Download the model again.`);
+    if (sha256 === file.sha256) {
+      writeVerified(path, sha256);
+    } else {
+      rmSync(`${path}.verified`, { force: true }); // what was true once is not any more: neither served nor believed
+      problems.push(`${path} is damaged: its SHA-256 is ${sha256}, not ${file.sha256}. Download the model again.`);
+    }
   }
   return problems;
 }

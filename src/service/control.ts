@@ -1,5 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { DarkbloomError } from '../errors.js';
 import { createApp } from '../http/app.js';
@@ -49,7 +50,10 @@ export async function openControl(options: ControlOptions): Promise<{ close: () 
   });
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   const server = createServer((request, response) => void listener(request, response));
-  rmSync(options.path, { force: true }); // of a daemon that was killed; a second living one was refused before
+  if (await isAnswered(options.path)) {
+    throw new DarkbloomError('already_running', `Another daemon of this home answers on ${options.path}.`);
+  }
+  rmSync(options.path, { force: true }); // left by a daemon that was killed
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(options.path, resolve);
@@ -67,4 +71,16 @@ export async function openControl(options: ControlOptions): Promise<{ close: () 
         server.closeIdleConnections();
       }),
   };
+}
+
+/** Whether a living process listens on the socket. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
 }

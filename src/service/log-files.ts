@@ -1,6 +1,7 @@
 import { appendFileSync, closeSync, fstatSync, openSync, readSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { DarkbloomError, systemErrorCode } from '../errors.js';
 import { LOG_FILE, LOG_FILES } from '../log.js';
 import type { Clock } from '../util/clock.js';
 import { rotatedPath } from '../util/rotating-file.js';
@@ -152,8 +153,9 @@ class LogFiles {
     let descriptor: number;
     try {
       descriptor = openSync(path, 'r');
-    } catch {
-      return;
+    } catch (cause) {
+      if (systemErrorCode(cause) === 'ENOENT') return;
+      throw new DarkbloomError('config_invalid', `${path} cannot be read. Check that it is your file.`, { cause });
     }
     if (fstatSync(descriptor).ino !== inode) {
       closeSync(descriptor);

@@ -121,12 +121,12 @@ describe('config set', () => {
   test('names a model of the owner, also one with a dot in its name', async () => {
     writeFileSync(file, FILE);
     await printed(['set', 'models.files.qwen2.5-7b', '/models/with "quotes" # and more.gguf']);
-    await printed(['set', 'models.files.4', '5']);
+    await printed(['set', 'models.files.4', '/5']);
     const shown = JSON.parse(await printed(['get', 'models.files', '--json'])) as { value: unknown };
     expect(shown.value).toEqual({
       qwen: '/models/qwen.gguf',
       'qwen2.5-7b': '/models/with "quotes" # and more.gguf',
-      4: '5',
+      4: '/5',
     });
     await printed(['unset', 'models.files.qwen2.5-7b']);
     await printed(['unset', 'models.files.4']);

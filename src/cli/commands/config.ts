@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import {
   environment,
@@ -97,7 +98,14 @@ function explained(key: string): ExplainedSetting {
 
 function set(key: string, value: string): void {
   const { table, name } = place(key);
-  change((text) => setTomlValue(text, table, name, table === FILES_KEY ? tomlString(value) : tomlLiteral(value)));
+  change((text) =>
+    setTomlValue(
+      text,
+      table,
+      name,
+      table === FILES_KEY ? tomlString(value === '' ? '' : resolve(value)) : tomlLiteral(value),
+    ),
+  );
   printDone(`${key} = ${value}. A running daemon uses it after a restart.`);
 }
 

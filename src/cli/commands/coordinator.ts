@@ -110,8 +110,8 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   }
   const enough = AbortSignal.any([stop.force, AbortSignal.timeout(DRAIN_TIMEOUT_MS)]);
   await Promise.race([coordinator.drain(), once(enough, 'abort')]);
-  removeDiscovery(home.discovery);
   await coordinator.close();
+  removeDiscovery(home.discovery);
   print('Stopped.');
 }
 

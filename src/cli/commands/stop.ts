@@ -4,7 +4,7 @@ import { environment, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { isAlive } from '../../util/processes.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
-import { askDaemon } from '../control-client.js';
+import { askDaemon, askStatus } from '../control-client.js';
 import { print, printDone, runningRequests } from '../style.js';
 
 const LOOK_EVERY_MS = 200;
@@ -16,7 +16,7 @@ export function stopCommand(): Command {
     .description('let the daemon finish its requests and stop; it stays off until `start`')
     .addHelpText(
       'after',
-      '\nTakes at most 45 s. The background service stays off after a reboot, until `start`.\nCtrl-C in the terminal of `start` does the same; a second one does not wait.',
+      '\nTakes at most a minute. The background service stays off after a reboot, until `start`.\nCtrl-C in the terminal of `start` does the same; a second one does not wait.',
     )
     .action(stop);
 }
@@ -27,7 +27,7 @@ async function stop(): Promise<void> {
   const service = await agent?.state();
   if (agent !== undefined && service?.name !== 'not_installed') {
     reportOutcome(await agent.stop());
-    return;
+    if (!(await isAnswering(home))) return; // another one, in somebody's terminal, goes on
   }
   await stopInTerminal(home);
 }
@@ -43,6 +43,15 @@ export function restartCommand(): Command {
       }
       reportOutcome(await agent.restart());
     });
+}
+
+async function isAnswering(home: Home): Promise<boolean> {
+  try {
+    await askStatus(home);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A daemon that runs in somebody's terminal. */

@@ -1,9 +1,9 @@
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
-import { environment, findHome, type Home } from '../../config.js';
+import { environment, findHome, homeEntries, type Home } from '../../config.js';
 import { openBooks } from '../../coordinator/books.js';
 import { formatUsd } from '../../coordinator/billing.js';
 import { DarkbloomError } from '../../errors.js';
@@ -36,8 +36,9 @@ async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<voi
   const home = findHome(environment);
   const agent = agentHere(home);
   const around = [...(agent?.files ?? []), logFolderOf(process.platform, homedir(), home.folder)];
+  const ours = homeEntries(home);
   const isInHome = (path: string) => path.startsWith(`${home.folder}/`);
-  const paths = keepData === true ? around : [...around.filter((path) => !isInHome(path)), home.folder];
+  const paths = keepData === true ? around : [...around.filter((path) => !isInHome(path)), ...ours];
   const present = paths.filter((path) => existsSync(path));
   if (present.length === 0) {
     print('There is nothing of this program here.');
@@ -47,10 +48,15 @@ async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<voi
   for (const path of present) print(`  ${path}  ${style.dim(inWords(sizeOfTree(path)))}`);
   if (keepData !== true) printBooks(home);
   if (dryRun === true) return;
-  refuseWhileRunning(home, agent !== undefined);
+  if (agent === undefined) refuseWhileRunning(home);
   if (yes !== true) await confirm();
   if (agent !== undefined) reportOutcome(await agent.uninstall());
-  for (const path of present) rmSync(path, { recursive: true, force: true });
+  refuseWhileRunning(home); // one in somebody's terminal beside the service
+  for (const path of paths) rmSync(path, { recursive: true, force: true });
+  if (keepData !== true && !removeIfEmpty(home.folder)) {
+    printDone(`Removed. ${home.folder} stays: it holds files that are not of this program.`);
+    return;
+  }
   printDone(
     keepData === true ? `Removed. ${home.folder} was kept.` : 'Removed. Nothing of it is left on this machine.',
   );
@@ -59,7 +65,12 @@ async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<voi
 /** Money and keys that go with the home are named before they go. */
 function printBooks(home: Home): void {
   if (!existsSync(home.database)) return;
-  const { accounts, keys } = openBooks(home.database);
+  const books = booksIfReadable(home.database);
+  if (books === undefined) {
+    print(`${style.yellow('books')}: ${home.database} cannot be read; whatever balances it holds are deleted with it.`);
+    return;
+  }
+  const { accounts, keys } = books;
   for (const { name, balance } of accounts) {
     if (balance !== 0n) print(`${style.yellow('balance')} of ${name}: ${formatUsd(balance)} USD is deleted with it.`);
   }
@@ -67,9 +78,27 @@ function printBooks(home: Home): void {
   print('Keep them with --keep-data.');
 }
 
-function refuseWhileRunning(home: Home, hasService: boolean): void {
+function booksIfReadable(path: string): ReturnType<typeof openBooks> | undefined {
+  try {
+    return openBooks(path);
+  } catch (error) {
+    if (error instanceof DarkbloomError) return undefined;
+    throw error;
+  }
+}
+
+/** False when something else is in it. */
+function removeIfEmpty(folder: string): boolean {
+  if (!existsSync(folder)) return true;
+  if (readdirSync(folder).length > 0) return false;
+  rmdirSync(folder);
+  return true;
+}
+
+/** @throws DarkbloomError `already_running`. */
+function refuseWhileRunning(home: Home): void {
   const running = readDiscovery(home.discovery);
-  if (running === undefined || hasService) return; // the service is stopped by its own uninstall
+  if (running === undefined) return;
   throw new DarkbloomError(
     'already_running',
     `A daemon runs (process ${running.pid}). Stop it first: darkbloom-provider stop`,

@@ -23,7 +23,7 @@ export function whyCommand(): Command {
       'after',
       `
 Looks at the daemon, its connection and what the coordinator said, then sends a real request of one token through the
-whole path to this machine. It is free, and loads a model if none is loaded. Exit code 0 when it was answered, 75 if not.`,
+whole path to a machine of yours: this one, unless you have others. It is free, and loads a model if none is loaded. Exit code 0 when it was answered, 75 if not.`,
     )
     .action(why);
 }
