@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { DarkbloomError, type ErrorCode } from '../errors.js';
 import { isJsonObject, type JsonObject } from '../inference/types.js';
+import { tryJson } from '../util/json.js';
 
 const TIMEOUT_MS = 15_000;
 const ErrorBody = z.object({ error: z.object({ type: z.string(), message: z.string() }) });
@@ -45,12 +46,4 @@ export async function callCoordinator(
 function codeFor(status: number): ErrorCode {
   if (status === 401 || status === 403) return 'not_logged_in';
   return status >= 400 && status < 429 ? 'bad_request' : 'link_refused';
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

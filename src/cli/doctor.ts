@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { environment, loadSettings, type Home, type Settings } from '../config.js';
 import { ModelPool } from '../engine/pool.js';
 import { DarkbloomError, toFailure } from '../errors.js';
+import { GREEDY } from '../inference/types.js';
 import { silentLog } from '../log.js';
 import { systemCommands } from '../machine/commands.js';
 import { readMemory } from '../machine/memory.js';
@@ -164,19 +165,10 @@ async function checkToken(home: Home): Promise<Outcome> {
   const pool = new ModelPool([smallest], { ...poolOptions(settings), memoryLimitBytes: memory.engineLimitBytes });
   const begun = performance.now();
   try {
-    const sampling = {
-      temperature: 0,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      repetitionPenalty: 1,
-    };
     const request = {
       model: smallest.id,
       messages: [{ role: 'user' as const, content: 'ping' }],
-      sampling,
+      sampling: GREEDY,
       stop: [],
       maxTokens: 1,
       owner: true,

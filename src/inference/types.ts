@@ -26,6 +26,17 @@ export interface Sampling {
   seed?: number;
 }
 
+/** Always the likeliest token; nothing else changes the choice. */
+export const GREEDY: Sampling = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+};
+
 export interface ChatRequest {
   /** The build id (over the wire) or the name a local client used. */
   model: string;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { tryJson } from '../util/json.js';
 
 /** What `system_profiler -json SPDisplaysDataType` prints: one entry per GPU, the number of cores as a string. */
 const DisplaysReport = z.object({
@@ -12,12 +13,4 @@ export function gpuCoresOf(report: string): number {
   const parsed = DisplaysReport.safeParse(tryJson(report));
   if (!parsed.success) return 0;
   return parsed.data.SPDisplaysDataType.find((gpu) => gpu.sppci_cores !== undefined)?.sppci_cores ?? 0;
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

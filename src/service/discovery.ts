@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
 import { readFileIfPresent, writePrivateFile } from '../util/files.js';
 import { isAlive } from '../util/processes.js';
+import { tryJson } from '../util/json.js';
 
 /** Where local programs find the running daemon: base URL and key, in a 0600 file of the home. */
 const DiscoveryRecord = z.object({
@@ -33,14 +34,6 @@ export function readDiscovery(path: string): DiscoveryRecord | undefined {
   if (text === undefined) return undefined;
   const record = DiscoveryRecord.safeParse(tryJson(text)).data;
   return record !== undefined && isAlive(record.pid) ? record : undefined;
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** One home, one daemon: two would answer for each other's files. A record alone proves nothing: after a power loss its

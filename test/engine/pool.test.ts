@@ -2,7 +2,7 @@ import { afterEach, expect, test } from 'vitest';
 import type { EngineModel } from '../../src/engine/model-slot.js';
 import { ModelPool } from '../../src/engine/pool.js';
 import { footprint } from '../../src/inference/footprint.js';
-import type { ChatRequest } from '../../src/inference/types.js';
+import { GREEDY, type ChatRequest } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
 import { readGguf } from '../../src/models/gguf.js';
 import { systemClock } from '../../src/util/clock.js';
@@ -40,15 +40,7 @@ function request(model: string, maxTokens: number): ChatRequest {
   return {
     model,
     messages: [{ role: 'user', content: 'go' }],
-    sampling: {
-      temperature: 0,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      repetitionPenalty: 1,
-    },
+    sampling: GREEDY,
     stop: [],
     maxTokens,
     owner: true,

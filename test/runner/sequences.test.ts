@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { GREEDY } from '../../src/inference/types.js';
 import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import { READ_AHEAD, type GenerateOrder, type RunnerMessage } from '../../src/runner-protocol/messages.js';
@@ -50,15 +51,7 @@ function order(id: number, extra: Partial<GenerateOrder> = {}): GenerateOrder {
     type: 'generate',
     id,
     messages: [{ role: 'user', content: 'go' }],
-    sampling: {
-      temperature: 0,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      repetitionPenalty: 1,
-    },
+    sampling: GREEDY,
     stop: [],
     ...extra,
   };

@@ -8,6 +8,7 @@ import type { BlockedStatus, Status } from '../../service/status.js';
 import { askStatus } from '../control-client.js';
 import { print, style } from '../style.js';
 import { whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
+import { tryJson } from '../../util/json.js';
 
 const SCHEMA_VERSION = 1;
 /** A model may have to be loaded for it. */
@@ -107,12 +108,4 @@ function credential(home: Home, { mode, connection }: Status): string | undefine
   return mode === 'local'
     ? readDiscovery(home.discovery)?.api_key
     : readLinkToken(home.linkToken, connection.coordinator_url);
-}
-
-function tryJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
