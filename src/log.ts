@@ -15,7 +15,13 @@ export function createLog(level: string, stream: { fd: number; isTTY?: boolean }
   if (stream.isTTY !== true) return pino(optionsFor(level), pino.destination({ fd: stream.fd, sync: true }));
   return pino(
     optionsFor(level),
-    pretty({ destination: stream.fd, sync: true, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' }),
+    pretty({
+      destination: stream.fd,
+      sync: true,
+      ignore: 'pid,hostname',
+      singleLine: true,
+      translateTime: 'SYS:HH:MM:ss',
+    }),
   );
 }
 

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { environment, loadSettings, type Home, type Values } from '../config.js';
+import { environment, loadSettings, type Home, type Settings, type Values } from '../config.js';
 import { Daemon } from '../daemon.js';
 import { toFailure, type DarkbloomError } from '../errors.js';
 import { createLog, createServiceLog, logFolderOf, type Log } from '../log.js';
@@ -10,37 +10,63 @@ import { STATUS_SCHEMA_VERSION } from '../service/status.js';
 import { makePrivateFolder } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import { warnAboutNetwork } from './network-warning.js';
+import { sendFirstRequest } from './setup/first-request.js';
 import { listenForStop, type StopSignals } from './stopping.js';
 import { print, printFact, runningRequests, style } from './style.js';
 
 /** A blocked service looks again so often whether its owner mended what was wrong. */
 const TRY_AGAIN_MS = 5_000;
 
-/** In the terminal, until Ctrl-C. Errors end the command. `hint` is said once it serves. */
-export async function runInTerminal(home: Home, flags: Values, hint?: string): Promise<void> {
+interface Occasion {
+  /** Said once it serves. */
+  hint?: string | undefined;
+  /** The model of a machine that was just set up: a first request goes to it. */
+  firstModel?: string | undefined;
+}
+
+/** In the terminal, until Ctrl-C. Errors end the command. */
+export async function runInTerminal(home: Home, flags: Values, { hint, firstModel }: Occasion): Promise<void> {
   const settings = loadSettings(home, environment, flags);
   const log = createLog(settings.log.level, process.stderr);
   const stop = listenForStop();
   warnAboutNetwork(settings.http.host);
   const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
 
-  const { base_url, mode } = daemon.record;
-  const linked = `linked to ${settings.coordinator.url ?? ''}`;
-  print(`${style.bold('Darkbloom provider')} ${VERSION}`);
-  printFact('mode', mode === 'local' ? 'local: this machine is its own coordinator' : linked);
-  printFact('models', daemon.models.map(({ alias }) => alias).join(', '));
-  printFact('address', base_url);
-  printFact('home', home.folder);
-  if (hint !== undefined) print(hint);
-  print('Ready. `darkbloom-provider local` prints the key and examples. Ctrl-C stops after running requests.');
+  try {
+    printDaemon(daemon, settings, home);
+    if (hint !== undefined) print(hint);
+    if (firstModel !== undefined) await firstRequestUnlessStopped(daemon, firstModel, stop);
+    print('Ready. `darkbloom-provider local` prints the key and examples.');
+    print('Ctrl-C stops after running requests.');
 
-  await stop.asked;
-  if (daemon.requestsRunning > 0) {
-    print(`Stopping after ${runningRequests(daemon.requestsRunning)}; Ctrl-C again stops now.`);
+    await stop.asked;
+    if (daemon.requestsRunning > 0) {
+      print(`Stopping after ${runningRequests(daemon.requestsRunning)}; Ctrl-C again stops now.`);
+    }
+    await daemon.drain(stop.force);
+  } finally {
+    await daemon.close();
   }
-  await daemon.drain(stop.force);
-  await daemon.close();
   print('Stopped.');
+}
+
+function printDaemon({ record, models }: Daemon, { coordinator }: Settings, home: Home): void {
+  print(`${style.bold('Darkbloom provider')} ${VERSION}`);
+  const linked = `linked to ${coordinator.url ?? ''}`;
+  printFact('mode', record.mode === 'local' ? 'local: this machine is its own coordinator' : linked);
+  printFact('models', models.map(({ alias }) => alias).join(', '));
+  printFact('address', record.base_url);
+  printFact('home', home.folder);
+}
+
+async function firstRequestUnlessStopped(daemon: Daemon, model: string, stop: StopSignals): Promise<void> {
+  const stopped = new AbortController();
+  void stop.asked.then(() => stopped.abort());
+  try {
+    await sendFirstRequest(daemon.record, model, stopped.signal);
+  } catch (error) {
+    if (!stopped.signal.aborted) throw error;
+  }
 }
 
 /**

@@ -146,7 +146,7 @@ function modelLines({ models }: Status, width: number): string[] {
 function modelState(state: Status['models'][number]['state']): string {
   switch (state) {
     case 'absent':
-      return 'not loaded (its first request loads it)';
+      return 'not loaded until a request comes';
     case 'ready':
       return 'loaded';
     case 'loading':

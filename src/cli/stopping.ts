@@ -1,5 +1,5 @@
 /** The first Ctrl-C (or SIGTERM) asks to stop, the second one to stop now. */
-export interface StopSignals {
+export interface StopSignals extends Disposable {
   /** Resolves with the first signal, or with `ask`. */
   asked: Promise<void>;
   /** Asks in place of a signal. */
@@ -20,5 +20,9 @@ export function listenForStop(): StopSignals {
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  return { asked, ask: onSignal, force: force.signal };
+  const forget = () => {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+  };
+  return { asked, ask: onSignal, force: force.signal, [Symbol.dispose]: forget };
 }

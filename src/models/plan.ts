@@ -25,18 +25,22 @@ interface Size {
   contextTokens: number;
 }
 
-export interface PlanLine extends Size {
+/** How a model fits under a limit. */
+export interface Fit extends Size {
+  /** `as_set`: with the slots and the context that were asked for; `smaller`: with the ones given here. */
+  fits: 'as_set' | 'smaller' | 'no';
+  /** Of the slots and context given here; of the smallest ones tried where it does not fit. */
+  sum: Footprint & { reserveBytes: number; neededBytes: number };
+  /** Bytes of the limit that stay free; negative: so many are missing. */
+  leftBytes: number;
+}
+
+export interface PlanLine extends Fit {
   id: string;
   alias: string;
   displayName: string;
   quantization: string;
   downloadBytes: number;
-  /** `as_set`: with the slots and the context of the settings; `smaller`: with the ones of this line. */
-  fits: 'as_set' | 'smaller' | 'no';
-  /** Of the slots and context of this line; of the smallest ones tried where it does not fit. */
-  sum: Footprint & { reserveBytes: number; neededBytes: number };
-  /** Bytes of the limit that stay free; negative: so many are missing. */
-  leftBytes: number;
   /** The catalogue does not know the cache: the sum is an estimate. */
   isEstimate: boolean;
 }
@@ -60,22 +64,28 @@ export function planFor(input: PlanInput): Plan {
 function lineOf(model: CatalogModel, build: CatalogBuild, { limitBytes, rows, contextTokens }: PlanInput): PlanLine {
   const known = knownShape(model, build);
   const shape = known ?? guessedShape(sizeOf(build));
-  const sizes = sizesToTry({ rows, contextTokens: Math.min(contextTokens, build.context_tokens) });
-  const sums = sizes.map((size) => ({ size, sum: sumOf(shape, size) }));
-  const fitting = sums.findIndex(({ sum }) => sum.neededBytes <= limitBytes);
-  const shown = sums.at(fitting); // none: -1 is the last, the smallest
-  const { size = { rows, contextTokens }, sum = sumOf(shape, { rows, contextTokens }) } = shown ?? {};
   return {
     id: build.id,
     alias: model.alias,
     displayName: model.display_name,
     quantization: build.quantization,
     downloadBytes: sizeOf(build),
+    ...fitOf(shape, { limitBytes, rows, contextTokens: Math.min(contextTokens, build.context_tokens) }),
+    isEstimate: known === undefined,
+  };
+}
+
+/** The wanted slots and context under the limit, or smaller ones that fit. */
+export function fitOf(shape: ModelShape, { limitBytes, ...wanted }: Size & { limitBytes: number }): Fit {
+  const sums = sizesToTry(wanted).map((size) => ({ size, sum: sumOf(shape, size) }));
+  const fitting = sums.findIndex(({ sum }) => sum.neededBytes <= limitBytes);
+  const { size, sum } = sums.at(fitting) ?? { size: wanted, sum: sumOf(shape, wanted) }; // none: -1 is the smallest
+  return {
     fits: fitting === 0 ? 'as_set' : fitting > 0 ? 'smaller' : 'no',
-    ...size,
+    rows: size.rows,
+    contextTokens: size.contextTokens,
     sum,
     leftBytes: limitBytes - sum.neededBytes,
-    isEstimate: known === undefined,
   };
 }
 

@@ -169,7 +169,7 @@ describe('a stranger reads', () => {
       memory      0.0 of 24.0 GiB in use by loaded models
       up          2 h 5 min, process 4711
 
-      model       qwen: not loaded (its first request loads it), 4.4 GiB
+      model       qwen: not loaded until a request comes, 4.4 GiB
       "
     `);
   });
@@ -241,7 +241,7 @@ describe('a stranger reads', () => {
       memory      0.0 of 24.0 GiB in use by loaded models
       up          2 h 5 min, process 4711
 
-      model       qwen: not loaded (its first request loads it), 4.4 GiB
+      model       qwen: not loaded until a request comes, 4.4 GiB
       "
     `);
   });
@@ -260,7 +260,7 @@ describe('a stranger reads', () => {
       memory      0.0 of 24.0 GiB in use by loaded models
       up          2 h 5 min, process 4711
 
-      model       qwen: not loaded (its first request loads it), 4.4 GiB
+      model       qwen: not loaded until a request comes, 4.4 GiB
       "
     `);
     expect(screen(NOT_ROUTABLE, 120)).toMatchInlineSnapshot(`
@@ -276,7 +276,7 @@ describe('a stranger reads', () => {
       memory      0.0 of 24.0 GiB in use by loaded models
       up          2 h 5 min, process 4711
 
-      model       qwen: not loaded (its first request loads it), 4.4 GiB
+      model       qwen: not loaded until a request comes, 4.4 GiB
       "
     `);
   });
@@ -296,7 +296,7 @@ describe('a stranger reads', () => {
 });
 
 test.each([
-  ['absent', 'not loaded (its first request loads it)'],
+  ['absent', 'not loaded until a request comes'],
   ['loading', 'loading'],
   ['ready', 'loaded'],
   ['unloading', 'being unloaded'],

@@ -147,7 +147,7 @@ describe('a day with one machine', () => {
     const { code, stdout, stderr } = await runCommand(['status'], home.folder, { CI: 'true' });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^state {7}serving$/mu);
-    expect(stdout).toMatch(/^model {7}say: not loaded \(its first request loads it\), /mu);
+    expect(stdout).toMatch(/^model {7}say: not loaded until a request comes, /mu);
 
     expect(stdout).not.toMatch(/\x1b/u);
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);

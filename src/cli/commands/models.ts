@@ -128,7 +128,14 @@ function catalog({ json }: { json?: true }): void {
 async function download(name: string): Promise<void> {
   const { home, settings, models } = here();
   const build = hostedBuild(name, models);
-  const stop = listenForStop();
+  await fetchModel(build, home, settings);
+  printDone(`${build.id} is here, its hash as the catalogue says. ${RESTART}`);
+}
+
+/** Downloads with progress on stderr, until it is here or Ctrl-C.
+ *  @throws DarkbloomError as `downloadBuild`, or `cancelled`. */
+export async function fetchModel(build: HostedBuild, home: Home, settings: Settings): Promise<void> {
+  using stop = listenForStop();
   const stopped = new AbortController();
   void stop.asked.then(() =>
     stopped.abort(new DarkbloomError('cancelled', 'Stopped. The same command goes on from here.')),
@@ -148,12 +155,11 @@ async function download(name: string): Promise<void> {
   } finally {
     line.end();
   }
-  printDone(`${build.id} is here, its hash as the catalogue says. ${RESTART}`);
 }
 
 /** The build that a name stands for: an alias its first, or a build id.
  *  @throws DarkbloomError `model_not_found` with the nearest name. */
-function hostedBuild(name: string, models: readonly CatalogModel[]): HostedBuild {
+export function hostedBuild(name: string, models: readonly CatalogModel[]): HostedBuild {
   const all = models.flatMap(({ alias, builds }) => builds.map((build) => ({ alias, build })));
   const found = all.find(({ build }) => build.id === name) ?? all.find(({ alias }) => alias === name);
   if (found === undefined) throw noSuchModel(name, models);
@@ -174,12 +180,7 @@ function noSuchModel(name: string, models: readonly CatalogModel[]): DarkbloomEr
 
 async function adoptCommand(name: string | undefined, { json }: { json?: true }): Promise<void> {
   const { home, models } = here();
-  const folders = {
-    userHome: homedir(),
-    huggingFaceHome: environment['HF_HOME'],
-    ollamaModels: environment['OLLAMA_MODELS'],
-  };
-  const { candidates, unusable } = await findCandidates(folders, models);
+  const { candidates, unusable } = await candidatesHere(models);
   if (name === undefined) {
     if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, candidates, unusable }));
     else printCandidates(candidates, unusable);
@@ -192,16 +193,33 @@ async function adoptCommand(name: string | undefined, { json }: { json?: true })
       `No application holds '${name}'. \`models adopt\` lists what there is.`,
     );
   }
+  const { alias, id } = await adoptHere(candidate, home, models);
+  printDone(`${alias} (${id}) is used where it lies. ${RESTART}`);
+}
+
+/** Hashes a file of another application with progress on stderr, and uses it in place. */
+export async function adoptHere(
+  candidate: Candidate,
+  home: Home,
+  models: readonly CatalogModel[],
+): ReturnType<typeof adopt> {
   const line = progressLine(`hashing ${candidate.name}`);
+  const onProgress = (done: number, total: number) => line.show(done / total, `${inWords(done)} of ${inWords(total)}`);
   try {
-    const onProgress = (done: number, total: number) =>
-      line.show(done / total, `${inWords(done)} of ${inWords(total)}`);
-    const { alias, id } = await adopt(candidate, { homeFolder: home.folder, catalog: models, onProgress });
-    line.end();
-    printDone(`${alias} (${id}) is used where it lies. ${RESTART}`);
+    return await adopt(candidate, { homeFolder: home.folder, catalog: models, onProgress });
   } finally {
     line.end();
   }
+}
+
+/** What the other applications of this user hold. */
+export function candidatesHere(models: readonly CatalogModel[]): ReturnType<typeof findCandidates> {
+  const folders = {
+    userHome: homedir(),
+    huggingFaceHome: environment['HF_HOME'],
+    ollamaModels: environment['OLLAMA_MODELS'],
+  };
+  return findCandidates(folders, models);
 }
 
 function printCandidates(
@@ -290,7 +308,7 @@ function verdict({ fits, leftBytes, rows, contextTokens }: PlanLine): string {
   }
 }
 
-function printTable(head: string[], rows: readonly string[][]): void {
+export function printTable(head: string[], rows: readonly string[][]): void {
   const bare = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' }; // prettier-ignore
   const table = new Table({
     head,

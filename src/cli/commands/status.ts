@@ -70,8 +70,8 @@ async function screen(home: Home): Promise<string> {
   const title = style.bold('Darkbloom provider');
   const lines = await currentLines(home);
   return [title, '', ...lines]
-    .slice(0, rows - 1)
-    .concat(style.dim('Ctrl-C leaves'))
+    .slice(0, rows - 2)
+    .concat('', style.dim('Ctrl-C leaves'))
     .join('\r\n');
 }
 
