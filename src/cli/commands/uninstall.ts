@@ -1,17 +1,16 @@
 import { existsSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
-import { environment, findHome, homeEntries, type Home } from '../../config.js';
+import { environment, findHome, type Home } from '../../config.js';
 import { openBooks } from '../../coordinator/books.js';
 import { formatUsd } from '../../coordinator/billing.js';
 import { DarkbloomError } from '../../errors.js';
-import { logFolderOf } from '../../log.js';
 import { inWords } from '../../models/byte-words.js';
 import { readDiscovery } from '../../service/discovery.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
 import { print, printDone, style } from '../style.js';
+import { uninstallPaths } from '../uninstall-paths.js';
 
 interface UninstallFlags {
   dryRun?: true;
@@ -35,10 +34,7 @@ export function uninstallCommand(): Command {
 async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<void> {
   const home = findHome(environment);
   const agent = agentHere(home);
-  const around = [...(agent?.files ?? []), logFolderOf(process.platform, homedir(), home.folder)];
-  const ours = homeEntries(home);
-  const isInHome = (path: string) => path.startsWith(`${home.folder}/`);
-  const paths = keepData === true ? around : [...around.filter((path) => !isInHome(path)), ...ours];
+  const paths = uninstallPaths(home, agent?.files ?? [], keepData === true);
   const present = paths.filter((path) => existsSync(path));
   if (present.length === 0) {
     print('There is nothing of this program here.');
