@@ -1,10 +1,8 @@
-import { footprint, type Footprint, type ModelShape } from '../inference/footprint.js';
+import { footprint, RESERVE_BYTES, type Footprint, type KvType, type ModelShape } from '../inference/footprint.js';
 import { knownShape, sizeOf, type CatalogBuild, type CatalogModel } from './catalog.js';
 
 /** Which models of the catalogue fit in a machine's memory, with the sum. Pure. */
 
-/** Memory that other programs and the screen may take from the limit while a model runs, bytes. */
-export const RESERVE_BYTES = 512 * 1024 * 1024;
 const SMALLEST_CONTEXT_TOKENS = 2048;
 /** A cache that is not known: so large a share of the weights for each row of `GUESSED_TOKENS`. */
 const GUESSED_SHARE = 0.1;
@@ -17,6 +15,8 @@ interface PlanInput {
   /** Requests at once and context of each, as in the settings. */
   rows: number;
   contextTokens: number;
+  /** Absent: f16. */
+  kvType?: KvType;
 }
 
 /** How many requests at once, and how long each may be. */
@@ -57,14 +57,18 @@ export function planFor(input: PlanInput): Plan {
   return { limitBytes: input.limitBytes, lines, ...(recommended === undefined ? {} : { recommended }) };
 }
 
-function lineOf(model: CatalogModel, build: CatalogBuild, { limitBytes, rows, contextTokens }: PlanInput): PlanLine {
+function lineOf(
+  model: CatalogModel,
+  build: CatalogBuild,
+  { limitBytes, rows, contextTokens, kvType }: PlanInput,
+): PlanLine {
   const known = knownShape(model, build);
   const shape = known ?? guessedShape(sizeOf(build));
   const sizes = sizesToTry({ rows, contextTokens: Math.min(contextTokens, build.context_tokens) });
-  const sums = sizes.map((size) => ({ size, sum: sumOf(shape, size) }));
+  const sums = sizes.map((size) => ({ size, sum: sumOf(shape, size, kvType) }));
   const fitting = sums.findIndex(({ sum }) => sum.neededBytes <= limitBytes);
   const shown = sums.at(fitting); // none: -1 is the last, the smallest
-  const { size = { rows, contextTokens }, sum = sumOf(shape, { rows, contextTokens }) } = shown ?? {};
+  const { size = { rows, contextTokens }, sum = sumOf(shape, { rows, contextTokens }, kvType) } = shown ?? {};
   return {
     id: build.id,
     alias: model.alias,
@@ -79,8 +83,8 @@ function lineOf(model: CatalogModel, build: CatalogBuild, { limitBytes, rows, co
   };
 }
 
-function sumOf(shape: ModelShape, { rows, contextTokens }: Size): PlanLine['sum'] {
-  const sum = footprint(shape, rows, contextTokens);
+function sumOf(shape: ModelShape, { rows, contextTokens }: Size, kvType: KvType | undefined): PlanLine['sum'] {
+  const sum = footprint(shape, rows, contextTokens, kvType);
   return { ...sum, reserveBytes: RESERVE_BYTES, neededBytes: sum.totalBytes + RESERVE_BYTES };
 }
 
