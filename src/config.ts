@@ -10,6 +10,11 @@ import { nearest } from './util/nearest.js';
 const MAX_ROWS = 24; // the coordinator clamps a slot's max_concurrency here: docs/protocol.md, heartbeat
 const MIN_CONTEXT_TOKENS = 256;
 const MAX_CONTEXT_TOKENS = 10_000_000;
+const MIN_MEMORY_GB = 0.25;
+const MAX_MEMORY_GB = 4_096;
+const MAX_LOADED_MODELS = 64;
+const MAX_IDLE_MINUTES = 7 * 24 * 60;
+const MAX_LAYERS = 1_000;
 const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** Every setting, its default and its meaning. The file is TOML with these tables; environment variables are
@@ -55,7 +60,40 @@ export const Settings = z.strictObject({
       context_tokens: wholeNumber(MIN_CONTEXT_TOKENS, MAX_CONTEXT_TOKENS)
         .default(8192)
         .describe("Context of each request, in tokens; at most the model's own"),
-      threads: wholeNumber(1, 256).optional().describe('CPU threads of a model; none: chosen from the machine'),
+      threads: wholeNumber(1, 256).optional().describe('CPU threads of a model; none: one less than the cores'),
+      memory_limit_gb: gigabytes()
+        .optional()
+        .describe('Memory that all loaded models may take together, GB; none: what the machine lets its GPU have'),
+      max_loaded_models: wholeNumber(1, MAX_LOADED_MODELS)
+        .optional()
+        .describe('Models in memory at once; none: as many as fit'),
+      idle_unload_minutes: wholeNumber(0, MAX_IDLE_MINUTES)
+        .default(30)
+        .describe('A model gives its memory back after so long without a request; 0: never'),
+      gpu_layers: z
+        .union(
+          [z.literal('auto'), wholeNumber(0, MAX_LAYERS)],
+          `must be auto or a whole number from 0 to ${MAX_LAYERS}`,
+        )
+        .default('auto')
+        .describe('Layers of a model on the GPU; auto: as many as fit, on a Mac all; without a GPU none'),
+      flash_attention: z
+        .enum(['auto', 'on', 'off'])
+        .default('auto')
+        .describe('Attention that takes less memory; auto: where model and GPU can'),
+      kv_type: z
+        .enum(['f16', 'q8_0', 'q4_0'])
+        .default('f16')
+        .describe('How exactly a request remembers its tokens; q8_0 takes half the memory of f16, q4_0 a quarter'),
+      mmap: z
+        .enum(['auto', 'on', 'off'])
+        .default('auto')
+        .describe('Map the weights from the file instead of copying them; auto: where the GPU can use them so'),
+      mlock: flag(false).describe('Lock the weights into memory, so that the system never swaps them out'),
+    })
+    .refine(({ kv_type: type, flash_attention: flash }) => type === 'f16' || flash !== 'off', {
+      path: ['kv_type'],
+      error: 'q8_0 and q4_0 need flash attention: set engine.flash_attention to auto or on',
     })
     .prefault({}),
   models: z
@@ -73,6 +111,9 @@ export const Settings = z.strictObject({
         .refine((url) => coordinatorAddress(url) !== undefined, 'must be an address like https://huggingface.co')
         .default('https://huggingface.co')
         .describe('Where models are downloaded from: Hugging Face, or a mirror laid out like it'),
+      keep_loaded: nameList()
+        .default([])
+        .describe('Models that are loaded at the start and stay in memory, by alias or build id'),
     })
     .prefault({}),
   log: z
@@ -88,6 +129,22 @@ function wholeNumber(min: number, max: number) {
   const range = `must be a whole number from ${min} to ${max}`;
   const digits = z.string().regex(/^\d+$/u).transform(Number);
   return z.union([z.number(), digits], range).pipe(z.int(range).min(min, range).max(max, range));
+}
+
+/** GB as a Mac counts its memory, 2^30 bytes. Fractions count. */
+function gigabytes() {
+  const range = `must be a number of GB from ${MIN_MEMORY_GB} to ${MAX_MEMORY_GB}`;
+  const digits = z
+    .string()
+    .regex(/^\d+(\.\d+)?$/u)
+    .transform(Number);
+  return z.union([z.number(), digits], range).pipe(z.number(range).min(MIN_MEMORY_GB, range).max(MAX_MEMORY_GB, range));
+}
+
+/** Variables, flags and `config set` give one text, parted by commas. */
+function nameList() {
+  const parted = z.string().transform((text) => text.split(',').filter((name) => name !== ''));
+  return z.union([z.array(z.string().min(1)), parted], 'must be a list of names like ["one", "other"]');
 }
 
 function flag(fallback: boolean) {

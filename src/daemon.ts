@@ -1,6 +1,8 @@
 import type { Environment, Home, Settings } from './config.js';
 import { openLocalDoor } from './coordinator/local-door.js';
 import { Identity } from './crypto/identity.js';
+import { loadParametersOf } from './engine/load-parameters.js';
+import { memoryBudget } from './engine/memory-budget.js';
 import { ModelPool } from './engine/pool.js';
 import { DarkbloomError, toFailure } from './errors.js';
 import { openDirectDoor } from './http/direct-door.js';
@@ -34,6 +36,7 @@ import { VERSION } from './util/version.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
 const DRAIN_TIMEOUT_MS = 30_000;
+const MINUTE_MS = 60_000;
 
 /**
  *   starting ──▶ serving ──pause──▶ paused ──resume──▶ serving
@@ -128,17 +131,20 @@ export class Daemon {
       posture(),
       readMemory(systemCommands, platform),
     ]);
-    const memoryLimitBytes = memory.engineLimitBytes;
     const pool = new ModelPool(models, {
       rows: settings.engine.slots,
       contextTokens: settings.engine.context_tokens,
-      threads: settings.engine.threads,
+      parameters: loadParametersOf(settings.engine),
       environment: runnerEnvironment(env),
-      memoryLimitBytes,
+      budget: memoryBudget(memory, settings.engine.memory_limit_gb),
+      maxLoadedModels: settings.engine.max_loaded_models,
+      idleUnloadMs: settings.engine.idle_unload_minutes * MINUTE_MS,
+      keepLoaded: settings.models.keep_loaded,
       clock: systemClock,
       log,
     });
     this.#life.own(() => pool.close());
+    pool.loadKept();
     const errors = new RecentErrors(systemClock);
     const served: Served = { requests: 0, tokens: 0 };
     const generator = remembering(pool, errors, served);
@@ -163,7 +169,7 @@ export class Daemon {
     this.#life.own(() => door.close());
 
     const metrics = new Metrics(systemCommands, platform);
-    const kvBytes = new Map(models.map(({ id, shape }) => [id, kvBytesPerToken(shape)]));
+    const kvBytes = new Map(models.map(({ id, shape }) => [id, kvBytesPerToken(shape, settings.engine.kv_type)]));
     const link = new Link({
       coordinatorUrl: door.coordinatorUrl,
       register: () =>
@@ -182,7 +188,7 @@ export class Daemon {
           kvBytesPerToken: (id) => kvBytes.get(id) ?? 0,
           metrics: await metrics.read(),
           memory: {
-            limit: memoryLimitBytes,
+            limit: pool.memoryLimitBytes,
             used: pool.usedBytes,
             peak: pool.peakBytes,
             available: (await readMemory(systemCommands, platform)).availableBytes,

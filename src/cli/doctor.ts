@@ -2,6 +2,8 @@ import { accessSync, constants, statfsSync } from 'node:fs';
 import { createServer } from 'node:net';
 
 import { environment, loadSettings, type Home, type Settings } from '../config.js';
+import { loadParametersOf } from '../engine/load-parameters.js';
+import { memoryBudget } from '../engine/memory-budget.js';
 import { ModelPool } from '../engine/pool.js';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { GREEDY } from '../inference/types.js';
@@ -166,7 +168,10 @@ async function checkToken(home: Home): Promise<Outcome> {
   const [smallest] = [...models].sort((a, b) => a.sizeBytes - b.sizeBytes);
   if (smallest === undefined) throw new DarkbloomError('model_not_found', 'This machine has no model.');
   const memory = await readMemory(systemCommands, process.platform);
-  const pool = new ModelPool([smallest], { ...poolOptions(settings), memoryLimitBytes: memory.engineLimitBytes });
+  const pool = new ModelPool([smallest], {
+    ...poolOptions(settings),
+    budget: memoryBudget(memory, settings.engine.memory_limit_gb),
+  });
   const begun = performance.now();
   try {
     const request = {
@@ -195,7 +200,8 @@ function poolOptions({ engine }: Settings) {
   return {
     rows: 1,
     contextTokens: engine.context_tokens,
-    threads: engine.threads,
+    parameters: loadParametersOf(engine),
+    idleUnloadMs: 0,
     environment: { PATH: environment['PATH'] ?? '' },
     clock: systemClock,
     log: silentLog(),

@@ -23,7 +23,7 @@ export function statusLines(status: Status | BlockedStatus, width: number, now: 
     fact('memory', memoryText(status), width),
     fact('up', `${duration(now - Date.parse(status.started_at))}, process ${status.pid}`, width),
     '',
-    ...modelLines(status, width),
+    ...modelLines(status, width, now),
     ...errorLines(status, width, now),
   ];
 }
@@ -133,14 +133,19 @@ function memoryText({ memory }: Status): string {
   return `${gib(memory.used_bytes)} of ${gib(memory.limit_bytes)} GiB in use by loaded models`;
 }
 
-function modelLines({ models }: Status, width: number): string[] {
+function modelLines({ models }: Status, width: number, now: number): string[] {
   return models.map((model) => {
     const speed = model.decode_tps === undefined ? '' : `, ${Math.round(model.decode_tps)} tokens/s per request`;
     const busy = model.running + model.waiting === 0 ? '' : `, ${model.running} running, ${model.waiting} waiting`;
     const name = fit(model.alias, Math.floor((width - NAME_WIDTH) / 2)); // a long name must not hide its state
-    const text = `${name}: ${modelState(model.state)}, ${gib(model.memory_bytes)} GiB${busy}${speed}`;
+    const text = `${name}: ${modelState(model.state)}, ${gib(model.memory_bytes)} GiB${busy}${speed}${stayText(model, now)}`;
     return fact('model', text, width);
   });
+}
+
+function stayText({ kept, unloads_at: unloadsAt }: Status['models'][number], now: number): string {
+  if (kept === true) return ', kept';
+  return unloadsAt === undefined ? '' : `, unloads in ${duration(Date.parse(unloadsAt) - now)}`;
 }
 
 function modelState(state: Status['models'][number]['state']): string {
@@ -149,6 +154,8 @@ function modelState(state: Status['models'][number]['state']): string {
       return 'not loaded until a request comes';
     case 'ready':
       return 'loaded';
+    case 'waiting':
+      return 'waiting for memory of other models';
     case 'loading':
       return 'loading';
     case 'unloading':

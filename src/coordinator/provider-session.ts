@@ -52,6 +52,8 @@ interface SessionOptions {
 /** Longest list of ids whose stray chunks we remember to have cancelled. */
 const MAX_STRAYS = 1_000;
 const SEED_BYTES = 32;
+/** The longest that a machine's own forecast is believed. */
+const MAX_RETRY_AFTER_S = 600;
 
 /** One connected provider, from its `register` to the end of its socket. */
 export class ProviderSession {
@@ -275,16 +277,23 @@ export class ProviderSession {
 }
 
 /** A machine's error, with the status it gave, as an error of ours. */
-function providerError({ error, status_code: status, error_reason: reason }: InferenceError): DarkbloomError {
+function providerError(message: InferenceError): DarkbloomError {
+  const { error, status_code: status, error_reason: reason } = message;
+  const after = (fallbackS: number) => ({ retryAfterS: retryAfter(message) ?? fallbackS });
   if (reason === 'request_exceeds_context' || /context (length|window)/iu.test(error)) {
     return new DarkbloomError('context_length_exceeded', error, { param: 'messages' });
   }
-  if (reason === 'draining') return new DarkbloomError('draining', error, { retryAfterS: 3 });
-  if (reason === 'model_load') return new DarkbloomError('model_unavailable', error, { retryAfterS: 5 });
+  if (reason === 'draining') return new DarkbloomError('draining', error, after(3));
+  if (reason === 'model_load') return new DarkbloomError('model_unavailable', error, after(5));
   if (status === 499) return new DarkbloomError('cancelled', error);
-  if (status === 429) return new DarkbloomError('over_capacity', error, { retryAfterS: 2 });
+  if (status === 429) return new DarkbloomError('over_capacity', error, after(2));
   if (status === 400) return new DarkbloomError('invalid_request', error);
-  if (status === 404) return new DarkbloomError('model_not_loaded', error, { retryAfterS: 15 });
+  if (status === 404) return new DarkbloomError('model_not_loaded', error, after(15));
   const passed = status >= 400 && status <= 599 ? status : 502;
-  return new DarkbloomError('provider_error', error, { status: passed, ...(passed === 503 ? { retryAfterS: 2 } : {}) });
+  return new DarkbloomError('provider_error', error, { status: passed, ...(passed === 503 ? after(2) : {}) });
+}
+
+/** What the machine said, in whole seconds within reason. */
+function retryAfter({ feasible_after_ms: ms }: InferenceError): number | undefined {
+  return ms === undefined ? undefined : Math.min(MAX_RETRY_AFTER_S, Math.max(1, Math.ceil(ms / 1_000)));
 }

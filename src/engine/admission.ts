@@ -1,22 +1,37 @@
 import { DarkbloomError } from '../errors.js';
 
-/** Requests of one model that may wait for a row. */
-const MAX_WAITING = 64;
-const RETRY_AFTER_S = 2;
+/** Requests that may wait for each row of a model. A coordinator that keeps to `max_concurrency` never fills the line;
+ *  what waits here is told in the heartbeat as `num_waiting`. */
+export const WAITING_PER_ROW = 16;
+
+/** Who is kept from the rows for now, because another model waits for this one's memory. */
+export type Hold = 'none' | 'strangers' | 'all';
 
 interface Waiter {
   owner: boolean;
   enter: () => void;
+  /** Another takes its place. */
+  displace: () => void;
 }
 
-/** Who may use the rows of one model. The owner's requests wait before others; within each, first come first served. */
+interface AdmissionOptions {
+  rows: number;
+  /** The model's name, for errors. */
+  model: string;
+  /** When a row is probably free, seconds. */
+  retryAfterS: () => number;
+}
+
+/** Who may use the rows of one model. The owner's requests go before others; within each, first come first served. */
 export class Admission {
-  readonly #rows: number;
+  readonly #options: AdmissionOptions;
+  /** The owner's first. */
   readonly #waiting: Waiter[] = [];
   #running = 0;
+  #hold: Hold = 'none';
 
-  constructor(rows: number) {
-    this.#rows = rows;
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
   }
 
   get running(): number {
@@ -27,34 +42,61 @@ export class Admission {
     return this.#waiting.length;
   }
 
-  /** @throws DarkbloomError `over_capacity` when the waiting line is full. */
-  check(model: string): void {
-    if (this.#waiting.length < MAX_WAITING) return;
-    throw new DarkbloomError(
-      'over_capacity',
-      `queue full: all ${this.#rows} slots of ${model} are busy and ${this.#waiting.length} requests wait.`,
-      { retryAfterS: RETRY_AFTER_S },
-    );
+  /** Longest line. */
+  get bound(): number {
+    return this.#options.rows * WAITING_PER_ROW;
   }
 
-  /** Waits for a row. Resolves to the call that gives it back, or to `undefined` when aborted first. */
+  /** @throws DarkbloomError `over_capacity` when the line is full; for the owner only when it is full of the owner's. */
+  check(owner: boolean): void {
+    const { length } = this.#waiting;
+    if (length < this.bound || (owner && this.#waiting.at(-1)?.owner === false)) return;
+    throw this.#full();
+  }
+
+  /** Waits for a row, after `check`. Resolves to the call that gives it back, or to `undefined` when aborted first.
+   *  @throws DarkbloomError `over_capacity`, rejecting, when the owner's request took the place in a full line. */
   enter(owner: boolean, signal: AbortSignal): Promise<(() => void) | undefined> {
     if (signal.aborted) return Promise.resolve(undefined);
-    if (this.#running < this.#rows) return Promise.resolve(this.#take());
-    return new Promise((resolve) => {
-      const onAbort = () => {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        signal.removeEventListener('abort', onAbort);
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+      };
+      const onAbort = () => {
+        leave();
         resolve(undefined);
+        this.#admit(); // whoever stood behind may be let in where this one was not
       };
       const enter = () => {
-        signal.removeEventListener('abort', onAbort);
+        leave();
         resolve(this.#take());
       };
-      const waiter = { owner, enter };
+      const displace = () => {
+        leave();
+        reject(this.#full());
+      };
+      const waiter: Waiter = { owner, enter, displace };
+      if (this.#waiting.length >= this.bound) this.#waiting.at(-1)?.displace();
       const firstStranger = this.#waiting.findIndex((other) => !other.owner);
       this.#waiting.splice(owner && firstStranger >= 0 ? firstStranger : this.#waiting.length, 0, waiter);
       signal.addEventListener('abort', onAbort, { once: true });
+      this.#admit();
     });
+  }
+
+  /** Keeps some or all from the rows, or lets them in again. What runs goes on. */
+  hold(hold: Hold): void {
+    this.#hold = hold;
+    this.#admit();
+  }
+
+  #admit(): void {
+    while (this.#running < this.#options.rows) {
+      const [first] = this.#waiting; // with strangers held, a stranger at the head has none of the owner's behind it
+      if (first === undefined || this.#hold === 'all' || (this.#hold === 'strangers' && !first.owner)) return;
+      first.enter();
+    }
   }
 
   #take(): () => void {
@@ -64,7 +106,16 @@ export class Admission {
       if (!held) return;
       held = false;
       this.#running--;
-      this.#waiting.shift()?.enter();
+      this.#admit();
     };
+  }
+
+  #full(): DarkbloomError {
+    const { rows, model, retryAfterS } = this.#options;
+    return new DarkbloomError(
+      'over_capacity',
+      `queue full: all ${rows} slots of ${model} are busy and ${this.bound} requests wait, the most that may.`,
+      { retryAfterS: retryAfterS() },
+    );
   }
 }

@@ -1,17 +1,23 @@
 import { DarkbloomError, toFailure } from '../errors.js';
-import { footprint } from '../inference/footprint.js';
-import type { ModelShape } from '../inference/footprint.js';
+import { footprint, takesKvType, type Footprint, type ModelShape } from '../inference/footprint.js';
 import type { ChatEvent, ChatRequest } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
-import { Admission } from './admission.js';
-import { RunnerProcess, type Timing } from './runner-process.js';
+import { LinkedAbort } from '../util/linked-abort.js';
+import { Admission, type Hold } from './admission.js';
+import { untilIdle, untilRowFree } from './forecast.js';
+import type { LoadParameters } from './load-parameters.js';
+import { MeasuredPace } from './measured-pace.js';
+import { RunnerProcess } from './runner-process.js';
 import { nextSlotState, type SlotEvent, type SlotState } from './slot-state.js';
 
 /** A load that failed is not tried again for so long; requests get the same answer at once. */
 const LOAD_COOLDOWN_MS = 5_000;
-/** Weight of the newest answer in the moving averages of speed. */
-const SPEED_WEIGHT = 0.3;
+/** So long a request waits for a row and for memory. A coordinator gives up after 600 s without content
+ *  (docs/protocol.md), and loading and reading the prompt take their time too. */
+export const OWNER_WAIT_MS = 300_000;
+/** Others go elsewhere sooner. */
+export const STRANGER_WAIT_MS = 60_000;
 
 /** A model that this machine can load. */
 export interface EngineModel {
@@ -30,10 +36,32 @@ export interface EngineModel {
 export interface SlotOptions {
   rows: number;
   contextTokens: number;
-  threads: number | undefined;
+  parameters: LoadParameters;
   environment: Readonly<Record<string, string>>;
+  /** A model without requests is unloaded after so long; 0: never. */
+  idleUnloadMs: number;
   clock: Clock;
   log: Log;
+}
+
+/** What a slot needs from the pool. */
+export interface Housing {
+  /** Stays in memory. */
+  pinned: boolean;
+  /** Waits for room in memory and for the turn to load; `undefined` when nobody wants the model any more.
+   *  @throws DarkbloomError `insufficient_memory` when there will never be room. */
+  room: () => Promise<Turn | undefined>;
+  /** Why there is no room now. */
+  refusal: () => DarkbloomError;
+  /** Something about the slot changed that the pool may care about. */
+  changed: () => void;
+  /** A pinned model's runner died. */
+  lost: () => void;
+}
+
+/** The turn of one load, until it is given back. */
+export interface Turn {
+  end: () => void;
 }
 
 /** What is known of a slot at this moment. */
@@ -51,19 +79,15 @@ export interface SlotSnapshot {
   decodeTps: number | undefined;
   prefillTps: number | undefined;
   loadMs: number | undefined;
+  /** Memory when loaded: measured once it was loaded, until then predicted. */
   bytes: number;
+  isMeasured: boolean;
+  predicted: Footprint;
+  pinned: boolean;
   lastUsed: number;
+  /** When it is unloaded if no request comes, ms since the epoch. */
+  unloadsAt: number | undefined;
 }
-
-/** The turn of one load. */
-export interface Turn {
-  /** @throws DarkbloomError `insufficient_memory`. */
-  makeRoom: () => Promise<void>;
-  endTurn: () => void;
-}
-
-/** Waits for the turn to load. */
-type Prepare = () => Promise<Turn>;
 
 /** One running request, as far as capacity is concerned. */
 interface Load {
@@ -75,64 +99,102 @@ interface Load {
 /** One model's seat in memory: its state, its runner, who runs and who waits. */
 export class ModelSlot {
   readonly model: EngineModel;
+  /** Memory when loaded, by the file's header. */
+  readonly predicted: Footprint;
   readonly #options: SlotOptions;
+  readonly #housing: Housing;
   readonly #admission: Admission;
   readonly #loads = new Set<Load>();
-  #state: SlotState = { name: 'absent' };
+  /** Who waits for the model to be in memory. */
+  readonly #wants = new Set<{ owner: boolean }>();
   readonly #closing = new AbortController();
+  #state: SlotState = { name: 'absent' };
   #loading: Promise<RunnerProcess> | undefined;
-  /** Room was made for the load that is under way. */
-  #hasRoom = false;
   #unloading: Promise<void> | undefined;
-  #decodeTps: number | undefined;
-  #prefillTps: number | undefined;
+  #idle: { timer: Disposable; endsAt: number } | undefined;
+  #measuredBytes: number | undefined;
+  readonly #pace = new MeasuredPace();
   #lastUsed = 0;
 
-  constructor(model: EngineModel, options: SlotOptions) {
+  constructor(model: EngineModel, options: SlotOptions, housing: Housing) {
     this.model = model;
     this.#options = options;
-    this.#admission = new Admission(options.rows);
+    this.#housing = housing;
+    const { rows, parameters } = options;
+    this.predicted = footprint(model.shape, rows, this.contextTokens, parameters.kvType);
+    const retryAfterS = () => untilRowFree([...this.#loads], this.#pace);
+    this.#admission = new Admission({ rows, model: model.alias, retryAfterS });
   }
 
   get contextTokens(): number {
     return Math.min(this.#options.contextTokens, this.model.trainedContextTokens);
   }
 
+  get pinned(): boolean {
+    return this.#housing.pinned;
+  }
+
   /** Memory of this model when loaded, bytes. */
   get bytes(): number {
-    return footprint(this.model.shape, this.#options.rows, this.contextTokens).totalBytes;
+    if (this.#state.name === 'ready') return this.#state.runner.memoryBytes;
+    return this.#measuredBytes ?? this.predicted.totalBytes;
   }
 
-  /** A load that still waits for its turn has nothing in memory yet. */
+  /** A load that still waits for room has nothing in memory yet. */
   get inMemory(): boolean {
     const { name } = this.#state;
-    return name === 'ready' || name === 'unloading' || (name === 'loading' && this.#hasRoom);
+    return name === 'loading' || name === 'ready' || name === 'unloading';
   }
 
-  get busy(): boolean {
-    return this.#admission.running + this.#admission.waiting > 0 || this.#state.name === 'loading';
+  /** Loaded, and no request runs on it. Requests may wait while it is held. */
+  get mayLeave(): boolean {
+    return this.#state.name === 'ready' && this.#admission.running === 0;
   }
 
-  /** Answers one request: waits for a row, then for the model, then writes.
-   *  `makeReady` brings the model into memory; the pool decides how room is made. */
-  async *generate(
-    request: ChatRequest,
-    signal: AbortSignal,
-    makeReady: () => Promise<RunnerProcess>,
-  ): AsyncGenerator<ChatEvent> {
-    this.#admission.check(this.model.alias);
+  get lastUsed(): number {
+    return this.#lastUsed;
+  }
+
+  /** Whose requests wait for the model to be in memory. */
+  get wantedBy(): 'owner' | 'stranger' | undefined {
+    if ([...this.#wants].some(({ owner }) => owner)) return 'owner';
+    return this.#wants.size > 0 ? 'stranger' : undefined;
+  }
+
+  /** When nothing will probably run or wait here, seconds. */
+  get untilIdleS(): number {
+    return untilIdle([...this.#loads], this.#admission.waiting, this.#options.rows, this.#pace);
+  }
+
+  /** Keeps requests from the rows while another model waits for this one's memory. */
+  hold(hold: Hold): void {
+    this.#admission.hold(hold);
+  }
+
+  /** Answers one request: waits for a row, then for the model, then writes. */
+  async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
+    const { owner } = request;
+    this.#admission.check(owner);
     const maxTokens = Math.min(request.maxTokens ?? Infinity, this.model.maxOutputTokens);
     const load: Load = { prompt: 0, written: 0, bound: maxTokens };
-    const entering = this.#admission.enter(request.owner, signal);
+    let hasRow = false;
+    using patience = new LinkedAbort(signal);
+    using _limit = this.#limitWait(owner, patience, () => hasRow);
+    const entering = this.#admission.enter(owner, patience.signal);
+    entering.catch(() => undefined); // told when the reader asks for the next event, which may be later
     try {
       yield { type: 'accepted' };
-      const runner = (await entering) === undefined ? undefined : await untilAborted(makeReady(), signal);
+      hasRow = (await entering) !== undefined;
+      const runner = hasRow ? await this.#runnerFor(owner, patience.signal) : undefined;
       if (runner === undefined) {
+        if (!signal.aborted) patience.signal.throwIfAborted();
         yield { type: 'cancelled', usage: { promptTokens: 0, completionTokens: 0 } };
         return;
       }
       this.#loads.add(load);
-      for await (const event of runner.generate({ ...request, maxTokens }, signal, (timing) => this.#learn(timing))) {
+      for await (const event of runner.generate({ ...request, maxTokens }, signal, (timing) =>
+        this.#pace.learn(timing),
+      )) {
         if (event.type === 'started') load.prompt = event.promptTokens;
         else if (event.type === 'text') load.written++;
         yield event;
@@ -140,17 +202,57 @@ export class ModelSlot {
     } finally {
       this.#loads.delete(load);
       this.#lastUsed = this.#options.clock.now();
-      void entering.then((leave) => leave?.()); // a reader that left while it waited gives back what it gets
+      patience.abort(new DarkbloomError('cancelled', 'request cancelled')); // a reader that left while it was in line
+      const leave = await entering.catch(() => undefined);
+      leave?.();
+      this.#rest();
+      this.#housing.changed();
+    }
+  }
+
+  /** Brings the model into memory.
+   *  @throws DarkbloomError as `generate` does before the first text; the signal's reason. */
+  async load(owner: boolean, signal: AbortSignal): Promise<void> {
+    using patience = new LinkedAbort(signal);
+    using _limit = this.#limitWait(owner, patience, () => true);
+    const runner = await this.#runnerFor(owner, patience.signal);
+    if (runner === undefined) patience.signal.throwIfAborted();
+  }
+
+  /** Ends the wait for a row or for room when it was too long. A load that has begun is waited for. */
+  #limitWait(owner: boolean, patience: LinkedAbort, hasRow: () => boolean): Disposable {
+    const ms = owner ? OWNER_WAIT_MS : STRANGER_WAIT_MS;
+    return this.#options.clock.after(ms, () => {
+      if (!hasRow()) patience.abort(this.#noRowWithin(ms));
+      else if (this.#state.name !== 'loading' && this.#state.name !== 'ready') patience.abort(this.#housing.refusal());
+    });
+  }
+
+  #noRowWithin(ms: number): DarkbloomError {
+    const message = `None of the ${this.#options.rows} slots of ${this.model.alias} became free within ${ms / 1_000} s.`;
+    return new DarkbloomError('over_capacity', message, { retryAfterS: untilRowFree([...this.#loads], this.#pace) });
+  }
+
+  /** `undefined` when the signal is aborted first. */
+  async #runnerFor(owner: boolean, signal: AbortSignal): Promise<RunnerProcess | undefined> {
+    const want = { owner };
+    this.#wants.add(want);
+    this.#housing.changed(); // one of the owner's may have joined
+    try {
+      return await untilAborted(this.#load(), signal);
+    } finally {
+      this.#wants.delete(want);
+      this.#housing.changed();
     }
   }
 
   /** The loaded model's runner; starts it when there is none. Calls during a load share it.
    *  @throws DarkbloomError `model_corrupt`, `insufficient_memory`, `runner_died`, `cancelled` when the slot closes. */
-  load(prepare: Prepare): Promise<RunnerProcess> {
+  #load(): Promise<RunnerProcess> {
     if (this.#state.name === 'ready') return Promise.resolve(this.#state.runner);
     if (this.#mayTryAgain()) this.#change({ type: 'retry' });
     if (this.#state.name === 'failed') return Promise.reject(this.#state.error);
-    this.#loading ??= this.#start(prepare).finally(() => (this.#loading = undefined));
+    this.#loading ??= this.#start();
     return this.#loading;
   }
 
@@ -159,52 +261,74 @@ export class ModelSlot {
     return this.#state.name === 'failed' && this.#state.until <= this.#options.clock.now();
   }
 
-  async #start(prepare: Prepare): Promise<RunnerProcess> {
-    const { rows, threads, environment, clock, log } = this.#options;
+  async #start(): Promise<RunnerProcess> {
+    const { clock, log } = this.#options;
     await this.#unloading;
     this.#change({ type: 'load' });
-    const begun = clock.now();
-    let endTurn: (() => void) | undefined;
+    let turn: Turn | undefined;
     try {
-      const turn = await prepare();
-      ({ endTurn } = turn);
+      this.#refuseKvType();
+      do turn = await this.#housing.room();
+      while (turn === undefined && this.wantedBy !== undefined);
       this.#closing.signal.throwIfAborted();
-      await turn.makeRoom();
-      this.#hasRoom = true;
-      const runner = await RunnerProcess.start(
-        {
-          type: 'load',
-          modelPath: this.model.path,
-          rows,
-          contextTokens: this.contextTokens,
-          ...(threads === undefined ? {} : { threads }),
-        },
-        { environment, log: log.child({ model: this.model.id }), signal: this.#closing.signal },
-      );
-      this.#change({ type: 'loaded', runner, loadMs: clock.now() - begun });
+      if (turn === undefined || this.wantedBy === undefined) throw new DarkbloomError('cancelled', 'request cancelled');
+      this.#change({ type: 'room_made' });
+      const begun = clock.now();
+      const runner = await this.#startRunner();
+      const loadMs = clock.now() - begun;
+      this.#change({ type: 'loaded', runner, loadMs });
       void runner.exited.then(() => this.#gone(runner));
       this.#lastUsed = clock.now();
-      log.info({ model: this.model.id, loadMs: clock.now() - begun, device: runner.facts.device }, 'model loaded');
+      this.#rest();
+      const { device, gpuLayers, memoryBytes } = runner.facts;
+      const predictedBytes = this.predicted.totalBytes;
+      log.info({ model: this.model.id, loadMs, device, gpuLayers, predictedBytes, memoryBytes }, 'model loaded');
       return runner;
     } catch (cause) {
-      const error = loadError(this.model.alias, cause);
-      log.warn({ model: this.model.id, code: error.code, error: error.message }, 'model not loaded');
+      const error = this.#state.name === 'waiting' ? toFailure(cause) : this.#loadError(cause);
+      if (error.code !== 'cancelled')
+        log.warn({ model: this.model.id, code: error.code, error: error.message }, 'model not loaded');
+      this.#change({ type: 'given_up' });
       this.#change({ type: 'load_failed', error, until: clock.now() + LOAD_COOLDOWN_MS });
       throw error;
     } finally {
-      this.#hasRoom = false;
-      endTurn?.(); // only now, when the state says what became of it: the next one counts what is in memory
+      this.#loading = undefined; // in the same turn as the state: whoever asks next finds both or neither
+      turn?.end();
     }
+  }
+
+  #startRunner(): Promise<RunnerProcess> {
+    const { rows, parameters, environment, log } = this.#options;
+    const { id, path: modelPath } = this.model;
+    return RunnerProcess.start(
+      { type: 'load', modelPath, rows, contextTokens: this.contextTokens, ...parameters },
+      { environment, log: log.child({ model: id }), signal: this.#closing.signal },
+    );
+  }
+
+  #refuseKvType(): void {
+    const { kvType = 'f16' } = this.#options.parameters;
+    const { alias, shape } = this.model;
+    if (takesKvType(shape, kvType)) return;
+    throw new DarkbloomError(
+      'not_supported',
+      `engine.kv_type: ${kvType} needs heads of a multiple of 32 values; ${alias} has heads of ${shape.keyLength} and ` +
+        `${shape.valueLength}. Set engine.kv_type to f16.`,
+      { param: 'engine.kv_type' },
+    );
   }
 
   #gone(runner: RunnerProcess): void {
     if (this.#state.name === 'ready' && this.#state.runner !== runner) return;
+    const wasLost = this.#state.name === 'ready';
     this.#change({ type: 'gone' });
+    this.#housing.changed();
+    if (wasLost && this.pinned) this.#housing.lost();
   }
 
-  /** Gives the memory back. Does nothing unless the model is loaded and idle. */
+  /** Gives the memory back. Does nothing unless the model is loaded and nothing runs on it. */
   async unload(): Promise<void> {
-    if (!this.busy) await this.#release();
+    if (this.mayLeave) await this.#release();
   }
 
   async #release(): Promise<void> {
@@ -214,11 +338,28 @@ export class ModelSlot {
     this.#unloading = runner.close();
     await this.#unloading;
     this.#change({ type: 'gone' });
+    this.#housing.changed();
+  }
+
+  /** A model that rests for long enough is unloaded. */
+  #rest(): void {
+    const { clock, idleUnloadMs, log } = this.#options;
+    this.#idle?.timer[Symbol.dispose]();
+    this.#idle = undefined;
+    if (idleUnloadMs === 0 || this.pinned || !this.mayLeave || this.#closing.signal.aborted) return;
+    const timer = clock.after(idleUnloadMs, () => {
+      this.#idle = undefined;
+      if (!this.mayLeave) return;
+      log.info({ model: this.model.id }, 'model idle: unloaded');
+      void this.#release();
+    });
+    this.#idle = { timer, endsAt: clock.now() + idleUnloadMs };
   }
 
   /** Ends the runner, also in the middle of a load. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#idle?.timer[Symbol.dispose]();
     await this.#loading?.catch(() => undefined);
     await this.#release();
     await this.#unloading;
@@ -236,21 +377,37 @@ export class ModelSlot {
       contextTokens: this.contextTokens,
       activeTokens: loads.reduce((sum, load) => sum + load.prompt + load.written, 0),
       reservedTokens: loads.reduce((sum, load) => sum + Math.min(load.prompt + load.bound, this.contextTokens), 0),
-      decodeTps: this.#decodeTps,
-      prefillTps: this.#prefillTps,
+      decodeTps: this.#pace.tokensPerS,
+      prefillTps: this.#pace.promptTokensPerS,
       loadMs: ready?.loadMs,
       bytes: this.bytes,
+      isMeasured: ready !== undefined || this.#measuredBytes !== undefined,
+      predicted: this.predicted,
+      pinned: this.pinned,
       lastUsed: this.#lastUsed,
+      unloadsAt: this.mayLeave ? this.#idle?.endsAt : undefined,
     };
   }
 
-  #learn({ promptTokens, promptMs, completionTokens, outputMs }: Timing): void {
-    this.#prefillTps = average(this.#prefillTps, promptTokens, promptMs);
-    this.#decodeTps = average(this.#decodeTps, completionTokens, outputMs);
+  #change(event: SlotEvent): void {
+    if (this.#state.name === 'ready') this.#measuredBytes = this.#state.runner.memoryBytes;
+    this.#state = nextSlotState(this.#state, event);
   }
 
-  #change(event: SlotEvent): void {
-    this.#state = nextSlotState(this.#state, event);
+  /** The runtime's own words for too little memory, as an error of ours. */
+  #loadError(cause: unknown): DarkbloomError {
+    const { alias } = this.model;
+    const failure = toFailure(cause);
+    if (failure.code === 'cancelled') return failure;
+    const text = failure.cause instanceof Error ? failure.cause.message : failure.message;
+    if (/memory|VRAM/iu.test(text)) {
+      const { gpuLayers = 'auto' } = this.#options.parameters;
+      const layers = gpuLayers === 'auto' ? '' : ` with engine.gpu_layers = ${gpuLayers}`;
+      return new DarkbloomError('insufficient_memory', `insufficient memory to load model '${alias}'${layers}`, {
+        cause,
+      });
+    }
+    return new DarkbloomError(failure.code, `model load failed: ${alias}: ${failure.message}`, { cause });
   }
 }
 
@@ -262,22 +419,4 @@ function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | 
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
-}
-
-/** Tokens per second, the newest answer weighing more. */
-function average(before: number | undefined, tokens: number, ms: number): number | undefined {
-  if (tokens === 0 || ms <= 0) return before;
-  const rate = (tokens / ms) * 1_000;
-  return before === undefined ? rate : before + SPEED_WEIGHT * (rate - before);
-}
-
-/** The runtime's own words for too little memory, as an error of ours. */
-function loadError(alias: string, cause: unknown): DarkbloomError {
-  const failure = toFailure(cause);
-  if (failure.code === 'insufficient_memory') return failure;
-  const text = failure.cause instanceof Error ? failure.cause.message : failure.message;
-  if (/memory|VRAM/iu.test(text)) {
-    return new DarkbloomError('insufficient_memory', `insufficient memory to load model '${alias}'`, { cause });
-  }
-  return new DarkbloomError(failure.code, `model load failed: ${alias}: ${failure.message}`, { cause });
 }

@@ -1,34 +1,56 @@
 import { DarkbloomError } from '../errors.js';
 import type { ChatEvent, ChatRequest, Generator } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
-import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot, type Turn } from './model-slot.js';
-import { evictionsFor } from './placement.js';
+import { keptModels, refuseTooManyKept } from './kept-models.js';
+import { LoadLine } from './load-line.js';
+import type { MemoryBudget } from './memory-budget.js';
+import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
 import { SpeedMeter } from './speed-meter.js';
-import type { RunnerProcess } from './runner-process.js';
 
 interface PoolOptions extends SlotOptions {
-  /** Most memory that all loaded models may take together, bytes. */
-  memoryLimitBytes: number;
+  budget: MemoryBudget;
+  /** Most models in memory at once; absent: as many as fit. */
+  maxLoadedModels?: number | undefined;
+  /** Models that are never unloaded, by alias or build id. */
+  keepLoaded?: readonly string[];
 }
-
-const GIB = 1024 ** 3;
 
 /** All models of this machine, and who is in memory. The engine, for everyone above. */
 export class ModelPool implements Generator {
   readonly #slots: ReadonlyMap<string, ModelSlot>;
-  readonly #memoryLimitBytes: number;
+  readonly #options: PoolOptions;
   readonly #speed: SpeedMeter;
   readonly #closing = new AbortController();
   readonly #idle: (() => void)[] = [];
+  readonly #line: LoadLine;
   #running = 0;
   #peakBytes = 0;
-  /** One load at a time, so that the sums are true when each begins. */
-  #loads: Promise<void> = Promise.resolve();
 
+  /** @throws DarkbloomError `config_invalid` when a model to keep is not there, or when they do not fit together. */
   constructor(models: readonly EngineModel[], options: PoolOptions) {
-    this.#memoryLimitBytes = options.memoryLimitBytes;
+    this.#options = options;
     this.#speed = new SpeedMeter(options.clock);
-    this.#slots = new Map(models.map((model) => [model.id, new ModelSlot(model, options)]));
+    const { budget, maxLoadedModels = Infinity, log } = options;
+    this.#line = new LoadLine({ slots: () => [...this.#slots.values()], budget, maxLoadedModels, log });
+    const kept = keptModels(models, options.keepLoaded ?? []);
+    this.#slots = new Map(models.map((model) => [model.id, this.#createSlot(model, kept.has(model.id))]));
+    const pinned = [...this.#slots.values()].filter((slot) => slot.pinned);
+    refuseTooManyKept(
+      pinned.map(({ model, bytes }) => ({ alias: model.alias, bytes })),
+      budget,
+      maxLoadedModels,
+    );
+  }
+
+  #createSlot(model: EngineModel, pinned: boolean): ModelSlot {
+    const slot: ModelSlot = new ModelSlot(model, this.#options, {
+      pinned,
+      room: () => this.#line.room(slot),
+      refusal: () => this.#line.refusal(slot),
+      changed: () => this.#line.advance(),
+      lost: () => void this.#keep(slot),
+    });
+    return slot;
   }
 
   get models(): EngineModel[] {
@@ -51,13 +73,12 @@ export class ModelPool implements Generator {
   }
 
   get memoryLimitBytes(): number {
-    return this.#memoryLimitBytes;
+    return this.#options.budget.limitBytes;
   }
 
   /** Memory of the models that are loaded or being loaded, bytes. */
   get usedBytes(): number {
-    const resident = [...this.#slots.values()].filter(({ inMemory }) => inMemory);
-    const used = resident.reduce((sum, { bytes }) => sum + bytes, 0);
+    const used = this.#line.usedBytes;
     this.#peakBytes = Math.max(this.#peakBytes, used);
     return used;
   }
@@ -73,7 +94,7 @@ export class ModelPool implements Generator {
     using either = new LinkedAbort(signal, this.#closing.signal);
     this.#running++;
     try {
-      for await (const event of slot.generate(request, either.signal, () => this.#ready(slot))) {
+      for await (const event of slot.generate(request, either.signal)) {
         if (event.type === 'text') this.#speed.count();
         yield event;
       }
@@ -83,10 +104,24 @@ export class ModelPool implements Generator {
     }
   }
 
-  /** Brings a model into memory; resolves when it is there.
+  /** Brings a model into memory for the coordinator, which comes after the owner; resolves when it is there.
    *  @throws DarkbloomError `model_not_found`, `insufficient_memory`, `model_corrupt`. */
   async load(name: string): Promise<void> {
-    await this.#ready(this.#find(name));
+    await this.#find(name).load(false, this.#closing.signal);
+  }
+
+  /** Begins to load the models that are kept. One that cannot be loaded is told in the log and in `status`. */
+  loadKept(): void {
+    for (const slot of this.#slots.values()) if (slot.pinned) void this.#keep(slot);
+  }
+
+  async #keep(slot: ModelSlot): Promise<void> {
+    try {
+      await slot.load(true, this.#closing.signal);
+    } catch (error) {
+      if (this.#closing.signal.aborted) return;
+      this.#options.log.error({ model: slot.model.id, err: error }, 'a model that is to be kept loaded is not');
+    }
   }
 
   snapshot(): SlotSnapshot[] {
@@ -107,41 +142,4 @@ export class ModelPool implements Generator {
       param: 'model',
     });
   }
-
-  #ready(slot: ModelSlot): Promise<RunnerProcess> {
-    return slot.load(() => this.#prepare(slot));
-  }
-
-  /** Waits for the turn to load. */
-  async #prepare(slot: ModelSlot): Promise<Turn> {
-    const before = this.#loads;
-    let endTurn: () => void = () => undefined;
-    this.#loads = new Promise((resolve) => (endTurn = resolve));
-    await before;
-    return { makeRoom: () => this.#makeRoom(slot), endTurn };
-  }
-
-  /** Unloads idle models, one after another, until `slot` fits. What is idle is looked at anew each time: a request may
-   *  have come while the last one was unloaded. */
-  async #makeRoom(slot: ModelSlot): Promise<void> {
-    for (;;) {
-      const others = [...this.#slots.values()].filter((other) => other !== slot && other.inMemory);
-      const free = this.#memoryLimitBytes - others.reduce((sum, other) => sum + other.bytes, 0);
-      const residents = others.map((other) => ({ ...other.snapshot(), busy: other.busy }));
-      const evicted = evictionsFor(slot.bytes, free, residents);
-      if (evicted === undefined) throw tooLarge(slot, Math.max(0, free), this.#memoryLimitBytes);
-      const [first] = evicted;
-      if (first === undefined) return;
-      await this.#slots.get(first)?.unload();
-    }
-  }
-}
-
-function tooLarge(slot: ModelSlot, freeBytes: number, limitBytes: number): DarkbloomError {
-  const gib = (bytes: number) => (bytes / GIB).toFixed(1);
-  return new DarkbloomError(
-    'insufficient_memory',
-    `insufficient memory to load model '${slot.model.alias}': it needs ${gib(slot.bytes)} GiB, ` +
-      `${gib(freeBytes)} of ${gib(limitBytes)} GiB are free and busy models keep the rest.`,
-  );
 }

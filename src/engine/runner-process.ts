@@ -49,7 +49,9 @@ export class RunnerProcess {
   readonly #ready: Promise<ModelFacts>;
   /** Resolves when the process is gone, for whatever reason. */
   readonly exited: Promise<void>;
+  #forgetSignal: () => void = () => undefined;
   #facts: ModelFacts | undefined;
+  #memoryBytes = 0;
   #nextId = 1;
   #gone = false;
 
@@ -75,35 +77,44 @@ export class RunnerProcess {
         if (message === undefined)
           this.#child.kill('SIGKILL'); // not our runner any more
         else if (message.type === 'ready') resolve(message.facts);
+        else if (message.type === 'memory') this.#memoryBytes = Math.max(this.#memoryBytes, message.bytes);
         else if (message.type === 'load_failed') reject(new DarkbloomError('model_corrupt', message.message));
         else this.#deliver(message);
       });
       void this.exited.then(() =>
         reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')),
       );
-      signal.addEventListener('abort', () => reject(new DarkbloomError('cancelled', 'request cancelled')), {
-        once: true,
-      });
+      const onAbort = () => reject(new DarkbloomError('cancelled', 'request cancelled'));
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#forgetSignal = () => signal.removeEventListener('abort', onAbort);
     });
     this.#post(order);
   }
 
-  /** Starts a process and loads the model into it.
+  /** Starts a process and loads the model into it. The signal is listened to only until then.
    *  @throws DarkbloomError `model_corrupt` when the runtime refuses the file, `runner_died`, `cancelled`. */
   static async start(order: LoadOrder, options: RunnerOptions): Promise<RunnerProcess> {
     const runner = new RunnerProcess(order, options);
     try {
       runner.#facts = await runner.#ready;
+      runner.#memoryBytes = runner.#facts.memoryBytes;
       return runner;
     } catch (error) {
       await runner.close();
       throw error;
+    } finally {
+      runner.#forgetSignal();
     }
   }
 
   get facts(): ModelFacts {
     if (this.#facts === undefined) throw new TypeError('The runner is not ready.');
     return this.#facts;
+  }
+
+  /** The most that the process was seen to take with the model in it, bytes. */
+  get memoryBytes(): number {
+    return this.#memoryBytes;
   }
 
   /** One answer. Reading slower than the model writes makes the model wait. */

@@ -2,14 +2,16 @@ import type { DarkbloomError } from '../errors.js';
 import type { RunnerProcess } from './runner-process.js';
 
 /**
- *   absent ──load──▶ loading ──loaded──▶ ready ──unload──▶ unloading ──gone──▶ absent
- *     ▲                 └──load failed──▶ failed ──retry──▶ absent
- *     └───────────── runner died ──────────┘ (from ready and unloading)
+ *   absent ──load──▶ waiting ──room made──▶ loading ──loaded──▶ ready ──unload──▶ unloading ──gone──▶ absent
+ *     ▲                 │                      └──load failed──▶ failed ──retry──▶ absent
+ *     ├──── given up ───┘
+ *     └───────────────────── runner died ─────────────────────────┘ (from ready and unloading)
  *
- * A slot is unloaded only from ready, with nothing running or waiting.
+ * Waiting is for memory that other models have. A slot is unloaded only from ready, with nothing running.
  */
 export type SlotState =
   | { name: 'absent' }
+  | { name: 'waiting' }
   | { name: 'loading' }
   | { name: 'ready'; runner: RunnerProcess; loadMs: number }
   | { name: 'unloading' }
@@ -17,6 +19,8 @@ export type SlotState =
 
 export type SlotEvent =
   | { type: 'load' }
+  | { type: 'given_up' }
+  | { type: 'room_made' }
   | { type: 'loaded'; runner: RunnerProcess; loadMs: number }
   | { type: 'load_failed'; error: DarkbloomError; until: number }
   | { type: 'retry' }
@@ -27,7 +31,11 @@ export type SlotEvent =
 export function nextSlotState(state: SlotState, event: SlotEvent): SlotState {
   switch (event.type) {
     case 'load':
-      return state.name === 'absent' ? { name: 'loading' } : state;
+      return state.name === 'absent' ? { name: 'waiting' } : state;
+    case 'given_up':
+      return state.name === 'waiting' ? { name: 'absent' } : state;
+    case 'room_made':
+      return state.name === 'waiting' ? { name: 'loading' } : state;
     case 'loaded':
       return state.name === 'loading' ? { name: 'ready', runner: event.runner, loadMs: event.loadMs } : state;
     case 'load_failed':

@@ -23,15 +23,30 @@ export interface WindowShape {
   valueLength: number;
 }
 
-const BYTES_PER_KV_VALUE = 2; // f16, the cache's default type
+/** Type of the cache's values. */
+export type KvType = keyof typeof BYTES_PER_KV_VALUE;
+/** The quantised types keep 32 values in a block with a scale of two bytes. */
+const BYTES_PER_KV_VALUE = { f16: 2, q8_0: 34 / 32, q4_0: 18 / 32 } as const;
+const KV_BLOCK_VALUES = 32;
+
+/** Memory that other programs and the screen may take from the machine's limit while models run. */
+export const RESERVE_BYTES = 512 * 1024 * 1024;
 const COMPUTE_SHARE = 0.1; // scratch buffers beside weights and cache, as a share of the weights
-const COMPUTE_FLOOR_BYTES = 64 * 1024 * 1024;
+const COMPUTE_FLOOR_BYTES = 160 * 1024 * 1024; // a runner without any model was seen to take 90 MiB
 const BATCH_TOKENS = 512; // a window's cache also holds the batch that is read in
 
 /** Bytes by which the cache grows with each token of context. */
-export function kvBytesPerToken({ layers, kvHeads, keyLength, valueLength }: Omit<WindowShape, 'tokens'>): number {
+export function kvBytesPerToken(
+  { layers, kvHeads, keyLength, valueLength }: Omit<WindowShape, 'tokens'>,
+  kvType: KvType = 'f16',
+): number {
   const heads = typeof kvHeads === 'number' ? kvHeads * layers : kvHeads.reduce((sum, each) => sum + each, 0);
-  return heads * (keyLength + valueLength) * BYTES_PER_KV_VALUE;
+  return heads * (keyLength + valueLength) * BYTES_PER_KV_VALUE[kvType];
+}
+
+/** False for a model whose heads cannot be cut into the blocks of this type. */
+export function takesKvType({ keyLength, valueLength }: ModelShape, kvType: KvType): boolean {
+  return kvType === 'f16' || (keyLength % KV_BLOCK_VALUES === 0 && valueLength % KV_BLOCK_VALUES === 0);
 }
 
 export interface Footprint {
@@ -41,12 +56,13 @@ export interface Footprint {
   totalBytes: number;
 }
 
-/** What a loaded model takes: weights, the cache of all rows, and compute buffers. */
-export function footprint(shape: ModelShape, rows: number, contextTokens: number): Footprint {
-  const kvBytes =
-    kvBytesPerToken(shape) * rows * contextTokens +
-    windowBytes(shape.window, rows, contextTokens) +
-    (shape.stateBytes ?? 0) * rows;
+/** What a loaded model takes: weights, the cache of all rows, and compute buffers with the process around them. */
+export function footprint(shape: ModelShape, rows: number, contextTokens: number, kvType: KvType = 'f16'): Footprint {
+  const kvBytes = Math.ceil(
+    kvBytesPerToken(shape, kvType) * rows * contextTokens +
+      windowBytes(shape.window, rows, contextTokens, kvType) +
+      (shape.stateBytes ?? 0) * rows,
+  );
   const computeBytes = Math.max(COMPUTE_FLOOR_BYTES, Math.round(shape.weightBytes * COMPUTE_SHARE));
   return {
     weightBytes: shape.weightBytes,
@@ -56,7 +72,7 @@ export function footprint(shape: ModelShape, rows: number, contextTokens: number
   };
 }
 
-function windowBytes(window: WindowShape | undefined, rows: number, contextTokens: number): number {
+function windowBytes(window: WindowShape | undefined, rows: number, contextTokens: number, kvType: KvType): number {
   if (window === undefined) return 0;
-  return kvBytesPerToken(window) * rows * Math.min(contextTokens, window.tokens + BATCH_TOKENS);
+  return kvBytesPerToken(window, kvType) * rows * Math.min(contextTokens, window.tokens + BATCH_TOKENS);
 }

@@ -161,7 +161,7 @@ const REASONS: Partial<Record<ErrorCode, string>> = {
   over_capacity: 'queue_full',
 };
 
-function errorFrame(request_id: string, { code, message, status }: DarkbloomError): InferenceError {
+function errorFrame(request_id: string, { code, message, status, retryAfterS }: DarkbloomError): InferenceError {
   const reason = REASONS[code];
   return {
     type: 'inference_error',
@@ -169,5 +169,6 @@ function errorFrame(request_id: string, { code, message, status }: DarkbloomErro
     error: message,
     status_code: code === 'model_corrupt' ? 503 : status, // a load that failed is a matter of lifecycle on the wire
     ...(reason === undefined ? {} : { error_reason: reason }),
+    ...(retryAfterS === undefined ? {} : { feasible_after_ms: retryAfterS * 1_000 }),
   };
 }

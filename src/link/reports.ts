@@ -122,6 +122,7 @@ function wireState({ state, running }: SlotSnapshot): string {
   switch (state) {
     case 'ready':
       return running > 0 ? 'running' : 'idle';
+    case 'waiting':
     case 'loading':
     case 'unloading':
       return 'reloading';

@@ -1,10 +1,8 @@
-import { footprint, type Footprint, type ModelShape } from '../inference/footprint.js';
+import { footprint, RESERVE_BYTES, type Footprint, type KvType, type ModelShape } from '../inference/footprint.js';
 import { knownShape, sizeOf, type CatalogBuild, type CatalogModel } from './catalog.js';
 
 /** Which models of the catalogue fit in a machine's memory, with the sum. Pure. */
 
-/** Memory that other programs and the screen may take from the limit while a model runs, bytes. */
-export const RESERVE_BYTES = 512 * 1024 * 1024;
 const SMALLEST_CONTEXT_TOKENS = 2048;
 /** A cache that is not known: so large a share of the weights for each row of `GUESSED_TOKENS`. */
 const GUESSED_SHARE = 0.1;
@@ -17,6 +15,8 @@ interface PlanInput {
   /** Requests at once and context of each, as in the settings. */
   rows: number;
   contextTokens: number;
+  /** Absent: f16. */
+  kvType?: KvType | undefined;
 }
 
 /** How many requests at once, and how long each may be. */
@@ -61,7 +61,11 @@ export function planFor(input: PlanInput): Plan {
   return { limitBytes: input.limitBytes, lines, ...(recommended === undefined ? {} : { recommended }) };
 }
 
-function lineOf(model: CatalogModel, build: CatalogBuild, { limitBytes, rows, contextTokens }: PlanInput): PlanLine {
+function lineOf(
+  model: CatalogModel,
+  build: CatalogBuild,
+  { limitBytes, rows, contextTokens, kvType }: PlanInput,
+): PlanLine {
   const known = knownShape(model, build);
   const shape = known ?? guessedShape(sizeOf(build));
   return {
@@ -70,16 +74,16 @@ function lineOf(model: CatalogModel, build: CatalogBuild, { limitBytes, rows, co
     displayName: model.display_name,
     quantization: build.quantization,
     downloadBytes: sizeOf(build),
-    ...fitOf(shape, { limitBytes, rows, contextTokens: Math.min(contextTokens, build.context_tokens) }),
+    ...fitOf(shape, { limitBytes, rows, contextTokens: Math.min(contextTokens, build.context_tokens), kvType }),
     isEstimate: known === undefined,
   };
 }
 
 /** The wanted slots and context under the limit, or smaller ones that fit. */
-export function fitOf(shape: ModelShape, { limitBytes, ...wanted }: Size & { limitBytes: number }): Fit {
-  const sums = sizesToTry(wanted).map((size) => ({ size, sum: sumOf(shape, size) }));
+export function fitOf(shape: ModelShape, { limitBytes, kvType, ...wanted }: Omit<PlanInput, 'catalog'>): Fit {
+  const sums = sizesToTry(wanted).map((size) => ({ size, sum: sumOf(shape, size, kvType) }));
   const fitting = sums.findIndex(({ sum }) => sum.neededBytes <= limitBytes);
-  const { size, sum } = sums.at(fitting) ?? { size: wanted, sum: sumOf(shape, wanted) }; // none: -1 is the smallest
+  const { size, sum } = sums.at(fitting) ?? { size: wanted, sum: sumOf(shape, wanted, kvType) }; // none: -1 is the smallest
   return {
     fits: fitting === 0 ? 'as_set' : fitting > 0 ? 'smaller' : 'no',
     rows: size.rows,
@@ -89,8 +93,8 @@ export function fitOf(shape: ModelShape, { limitBytes, ...wanted }: Size & { lim
   };
 }
 
-function sumOf(shape: ModelShape, { rows, contextTokens }: Size): PlanLine['sum'] {
-  const sum = footprint(shape, rows, contextTokens);
+function sumOf(shape: ModelShape, { rows, contextTokens }: Size, kvType: KvType | undefined): PlanLine['sum'] {
+  const sum = footprint(shape, rows, contextTokens, kvType);
   return { ...sum, reserveBytes: RESERVE_BYTES, neededBytes: sum.totalBytes + RESERVE_BYTES };
 }
 

@@ -213,6 +213,11 @@ export const InferenceError = z
       .string()
       .optional()
       .describe('for programs: `model_load`, `queue_full`, `draining`, `cancelled`, `request_exceeds_context`'),
+    feasible_after_ms: z
+      .number()
+      .nonnegative()
+      .optional()
+      .describe('when the same request will probably be taken, from the speed of the requests that run'),
   })
   .describe('The bad last frame of a request.');
 export type InferenceError = z.infer<typeof InferenceError>;

@@ -19,6 +19,16 @@ export const LoadOrder = z.object({
   contextTokens: z.number().int().positive(),
   /** CPU threads; absent: chosen by the runner. */
   threads: z.number().int().positive().optional(),
+  /** Layers on the GPU; absent or `auto`: as many as fit. */
+  gpuLayers: z.union([z.literal('auto'), z.number().int().nonnegative()]).optional(),
+  /** Absent or `auto`: where model and device can. */
+  flashAttention: z.enum(['auto', 'on', 'off']).optional(),
+  /** Type of the KV cache's values; absent: f16. */
+  kvType: z.enum(['f16', 'q8_0', 'q4_0']).optional(),
+  /** Weights are mapped from the file; absent or `auto`: where the device can. */
+  mmap: z.enum(['auto', 'on', 'off']).optional(),
+  /** Weights are locked into memory. */
+  mlock: z.boolean().optional(),
 });
 export type LoadOrder = z.infer<typeof LoadOrder>;
 
@@ -54,12 +64,18 @@ export const ModelFacts = z.object({
   rows: z.number(),
   /** What computes: `metal`, `cuda`, `vulkan` or `cpu`. */
   device: z.string(),
+  /** Layers on that device; 0: all on the CPU. */
+  gpuLayers: z.number(),
+  /** What the whole process takes with the model in it, on a GPU too. */
+  memoryBytes: z.number(),
 });
 export type ModelFacts = z.infer<typeof ModelFacts>;
 
 export const RunnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), facts: ModelFacts }),
   z.object({ type: z.literal('load_failed'), message: z.string() }),
+  /** What the process takes now, told after each answer. */
+  z.object({ type: z.literal('memory'), bytes: z.number() }),
   z.object({ type: z.literal('started'), id: Id, promptTokens: z.number() }),
   z.object({ type: z.literal('text'), id: Id, text: z.string() }),
   z.object({

@@ -58,12 +58,21 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     logLevel: LlamaLogLevel.warn,
     logger: (level, message) => log(`${level}: ${message.trimEnd()}`),
   });
-  const model = await llama.loadModel({ modelPath: order.modelPath });
+  const model = await llama.loadModel({
+    modelPath: order.modelPath,
+    gpuLayers: order.gpuLayers ?? 'auto',
+    useMmap: switchOf(order.mmap),
+    useMlock: order.mlock ?? false,
+  });
+  const kvType = KV_TYPES[order.kvType ?? 'f16'];
   const context = await model.createContext({
     sequences: order.rows,
     contextSize: Math.min(order.contextTokens, model.trainContextSize),
     batchSize: BATCH_TOKENS,
     threads: order.threads ?? defaultThreads(llama),
+    flashAttention: switchOf(order.flashAttention),
+    experimentalKvCacheKeyType: kvType,
+    experimentalKvCacheValueType: kvType,
   });
   const rows = Array.from({ length: order.rows }, (_, id) => createRow(id, context.getSequence()));
   const control = controlTokensOf(model);
@@ -72,6 +81,8 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
       contextTokens: context.contextSize,
       rows: order.rows,
       device: llama.gpu === false ? 'cpu' : llama.gpu,
+      gpuLayers: model.gpuLayers,
+      memoryBytes: await memoryOf(llama),
     },
     template: {
       template: model.fileInfo.metadata.tokenizer.chat_template,
@@ -92,6 +103,19 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
  *  that has to share its core holds up all the others. */
 function defaultThreads(llama: Llama): number {
   return Math.max(1, llama.cpuMathCores - 1);
+}
+
+const KV_TYPES = { f16: 'F16', q8_0: 'Q8_0', q4_0: 'Q4_0' } as const;
+
+function switchOf(word: 'auto' | 'on' | 'off' = 'auto'): 'auto' | boolean {
+  return word === 'auto' ? word : word === 'on';
+}
+
+/** On a Mac the buffers of the GPU lie in the same memory and may or may not count as the process's own: the larger of
+ *  both figures, not their sum. */
+async function memoryOf(llama: Llama): Promise<number> {
+  const { gpuVram, cpuRam } = await llama.getLlamaMemoryUsage();
+  return Math.max(gpuVram + cpuRam, process.memoryUsage.rss());
 }
 
 async function dispose(llama: Llama): Promise<void> {

@@ -48,6 +48,9 @@ async function load(order: LoadOrder): Promise<void> {
 
 function send(message: RunnerMessage): void {
   process.send?.(message);
+  if (message.type !== 'done') return;
+  const atLeast = runtime?.facts.memoryBytes ?? 0;
+  process.send?.({ type: 'memory', bytes: Math.max(atLeast, process.memoryUsage.rss()) } satisfies RunnerMessage);
 }
 
 /** Frees the model first: a Metal process that exits with an open context aborts. */

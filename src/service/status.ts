@@ -7,9 +7,19 @@ export const STATUS_SCHEMA_VERSION = 1;
 const ModelStatus = z.object({
   alias: z.string(),
   build: z.string(),
-  state: z.enum(['absent', 'loading', 'ready', 'unloading', 'failed']),
-  /** Memory when loaded, bytes. */
+  /** `waiting`: for memory that other models have. */
+  state: z.enum(['absent', 'waiting', 'loading', 'ready', 'unloading', 'failed']),
+  /** Memory when loaded, bytes: measured once it was loaded, until then predicted. */
   memory_bytes: z.number(),
+  memory_measured: z.boolean().optional(),
+  /** What was predicted from the file. */
+  memory_predicted: z
+    .object({ weights_bytes: z.number(), cache_bytes: z.number(), compute_bytes: z.number() })
+    .optional(),
+  /** Kept in memory whatever happens. */
+  kept: z.boolean().optional(),
+  /** When it gives its memory back if no request comes. */
+  unloads_at: z.string().optional(),
   context_tokens: z.number(),
   slots: z.number(),
   running: z.number(),

@@ -4,7 +4,7 @@ import type { Candidate } from '../../src/models/adopt.js';
 import { readCatalog } from '../../src/models/catalog.js';
 
 const GIB = 1024 ** 3;
-const ROOM: Room = { limitBytes: 10 * GIB, diskBytes: 100e9, rows: 4, contextTokens: 8192 };
+const ROOM: Room = { limitBytes: 10 * GIB, diskBytes: 100e9, rows: 4, contextTokens: 8192, kvType: 'f16' };
 
 const CANDIDATE: Candidate = {
   name: 'talker:7b',

@@ -8,14 +8,17 @@ const runner = Object.freeze({}) as RunnerProcess;
 const error = new DarkbloomError('model_corrupt', 'x');
 
 const absent: SlotState = { name: 'absent' };
+const waiting: SlotState = { name: 'waiting' };
 const loading: SlotState = { name: 'loading' };
 const ready: SlotState = { name: 'ready', runner, loadMs: 5 };
 const unloading: SlotState = { name: 'unloading' };
 const failed: SlotState = { name: 'failed', error, until: 9 };
-const states = [absent, loading, ready, unloading, failed];
+const states = [absent, waiting, loading, ready, unloading, failed];
 
 const events: SlotEvent[] = [
   { type: 'load' },
+  { type: 'given_up' },
+  { type: 'room_made' },
   { type: 'loaded', runner, loadMs: 5 },
   { type: 'load_failed', error, until: 9 },
   { type: 'retry' },
@@ -25,7 +28,9 @@ const events: SlotEvent[] = [
 
 /** The arrows of the drawing; everything else changes nothing. */
 const arrows: Record<string, SlotState> = {
-  'absent load': loading,
+  'absent load': waiting,
+  'waiting given_up': absent,
+  'waiting room_made': loading,
   'loading loaded': ready,
   'loading load_failed': failed,
   'failed retry': absent,

@@ -13,7 +13,7 @@ import { HAS_TMUX, Terminal } from '../support/terminal.js';
 /** Bare `start` on a machine without settings: at a terminal it asks, elsewhere it says what it takes. */
 
 /** The largest models of the catalogue do not fit, on whatever machine the test runs. */
-const LIMIT: Record<string, string> = {};
+const LIMIT = { DARKBLOOM_PROVIDER_ENGINE_MEMORY_LIMIT_GB: '8' };
 
 let server: RangeServer;
 let installed: PackageCopy;

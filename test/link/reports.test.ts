@@ -89,7 +89,11 @@ const slot: SlotSnapshot = {
   prefillTps: 690,
   loadMs: 2_100,
   bytes: 6 * GIB,
+  isMeasured: true,
+  predicted: { weightBytes: 4 * GIB, kvBytes: GIB, computeBytes: GIB, totalBytes: 6 * GIB },
+  pinned: false,
   lastUsed: 10,
+  unloadsAt: undefined,
 };
 
 const facts: HeartbeatFacts = {

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { macEngineLimit } from '../../src/machine/memory.js';
 import { readCatalog, type CatalogModel } from '../../src/models/catalog.js';
 import { MEMORY_OF_CHIPS, parseMac, SAMPLE_MACS } from '../../src/models/macs.js';
-import { planFor, RESERVE_BYTES } from '../../src/models/plan.js';
+import { RESERVE_BYTES } from '../../src/inference/footprint.js';
+import { planFor } from '../../src/models/plan.js';
 
 const GIB = 1024 ** 3;
 const catalog = readCatalog();

@@ -3,7 +3,8 @@ import Table from 'cli-table3';
 import { Command } from 'commander';
 import { environment, findHome, loadSettings, type Home, type Settings } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
-import { footprint } from '../../inference/footprint.js';
+import { memoryBudget } from '../../engine/memory-budget.js';
+import { footprint, RESERVE_BYTES } from '../../inference/footprint.js';
 import { systemCommands } from '../../machine/commands.js';
 import { macEngineLimit, readMemory } from '../../machine/memory.js';
 import { adopt, findCandidates, type Candidate } from '../../models/adopt.js';
@@ -78,10 +79,10 @@ async function list({ json }: { json?: true }): Promise<void> {
   const { home, settings, models } = here();
   const installed = await installedModels(models, settings, home.folder);
   const { refused } = readPlaces(models, home.folder);
-  const { slots, context_tokens: context } = settings.engine;
+  const { slots, context_tokens: context, kv_type: kvType } = settings.engine;
   const rows = installed.map((model) => {
     const tokens = Math.min(context, model.trainedContextTokens);
-    const memoryBytes = footprint(model.shape, slots, tokens).totalBytes;
+    const memoryBytes = footprint(model.shape, slots, tokens, kvType).totalBytes;
     const { alias, id, quantization, sizeBytes, path } = model;
     return { alias, build: id, quantization, size_bytes: sizeBytes, memory_bytes: memoryBytes, path };
   });
@@ -256,17 +257,20 @@ function remove(name: string): void {
 
 async function plan({ as, json }: { as?: string; json?: true }): Promise<void> {
   const { settings, models } = here();
-  const { slots: rows, context_tokens: contextTokens } = settings.engine;
-  const { name, limitBytes } = await machineToPlan(as);
-  const planned = planFor({ catalog: models, limitBytes, rows, contextTokens });
+  const { slots: rows, context_tokens: contextTokens, kv_type: kvType } = settings.engine;
+  const { name, limitBytes } = await machineToPlan(as, settings);
+  const planned = planFor({ catalog: models, limitBytes, rows, contextTokens, kvType });
   if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, machine: name, ...planned }));
   else printPlan(name, planned);
 }
 
-async function machineToPlan(as: string | undefined): Promise<{ name: string; limitBytes: number }> {
+async function machineToPlan(
+  as: string | undefined,
+  { engine }: Settings,
+): Promise<{ name: string; limitBytes: number }> {
   if (as === undefined) {
-    const { engineLimitBytes } = await readMemory(systemCommands, process.platform);
-    return { name: 'this machine', limitBytes: engineLimitBytes };
+    const budget = memoryBudget(await readMemory(systemCommands, process.platform), engine.memory_limit_gb);
+    return { name: 'this machine', limitBytes: budget.limitBytes + RESERVE_BYTES };
   }
   const { name, memoryBytes } = parseMac(as);
   return { name, limitBytes: macEngineLimit(memoryBytes, undefined) };

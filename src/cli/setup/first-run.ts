@@ -1,6 +1,8 @@
 import { existsSync, statfsSync } from 'node:fs';
 import { environment, fileValues, loadSettings, type Home, type Settings, type Values } from '../../config.js';
+import { memoryBudget } from '../../engine/memory-budget.js';
 import { DarkbloomError } from '../../errors.js';
+import { RESERVE_BYTES } from '../../inference/footprint.js';
 import { systemCommands } from '../../machine/commands.js';
 import { readHardware } from '../../machine/hardware.js';
 import { readMemory } from '../../machine/memory.js';
@@ -84,13 +86,15 @@ async function check(home: Home, names: readonly string[]): Promise<void> {
 }
 
 async function readRoom(home: Home, { engine }: Settings): Promise<Room> {
-  const { engineLimitBytes } = await readMemory(systemCommands, process.platform);
+  const memory = await readMemory(systemCommands, process.platform);
+  const { limitBytes } = memoryBudget(memory, engine.memory_limit_gb);
   const { bavail, bsize } = statfsSync(home.folder);
   return {
-    limitBytes: engineLimitBytes,
+    limitBytes: limitBytes + RESERVE_BYTES, // the sums count it in
     diskBytes: Math.max(0, bavail * bsize - DOWNLOAD_LIMITS.keepFreeBytes),
     rows: engine.slots,
     contextTokens: engine.context_tokens,
+    kvType: engine.kv_type,
   };
 }
 

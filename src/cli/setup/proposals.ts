@@ -1,4 +1,4 @@
-import type { ModelShape } from '../../inference/footprint.js';
+import type { KvType, ModelShape } from '../../inference/footprint.js';
 import type { Candidate } from '../../models/adopt.js';
 import type { CatalogModel } from '../../models/catalog.js';
 import { fitOf, planFor, type Fit } from '../../models/plan.js';
@@ -43,6 +43,7 @@ export interface Room {
   /** Requests at once and context of each, as in the settings. */
   rows: number;
   contextTokens: number;
+  kvType: KvType;
 }
 
 /** Models that fit memory and disk, those that are here already first. The demo model is no proposal. */
