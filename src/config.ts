@@ -113,6 +113,10 @@ export interface Home {
   controlSocket: string;
   /** Base URL and key for local clients while a daemon runs, 0600. */
   discovery: string;
+  /** The usage journal: requests and tokens by day and model, 0600. */
+  usage: string;
+  /** A usage journal that was damaged, as it was found. */
+  usageSetAside: string;
   database: string;
 }
 
@@ -127,6 +131,8 @@ export function homeAt(folder: string): Home {
     localToken: join(folder, 'local-token'),
     controlSocket: join(folder, 'control.sock'),
     discovery: join(folder, 'local.json'),
+    usage: join(folder, 'usage.json'),
+    usageSetAside: join(folder, 'usage.damaged.json'),
     database: join(folder, 'coordinator.db'),
   };
 }

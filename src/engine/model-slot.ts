@@ -123,7 +123,7 @@ export class ModelSlot {
     this.#admission.check(this.model.alias);
     const maxTokens = Math.min(request.maxTokens ?? Infinity, this.model.maxOutputTokens);
     const load: Load = { prompt: 0, written: 0, bound: maxTokens };
-    const entering = this.#admission.enter(request.owner, signal);
+    const entering = this.#admission.enter(request.owner === true, signal);
     try {
       yield { type: 'accepted' };
       const runner = (await entering) === undefined ? undefined : await untilAborted(makeReady(), signal);
