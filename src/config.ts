@@ -146,9 +146,12 @@ export function findHome(env: Environment): Home {
   return homeAt(resolve(env['DARKBLOOM_PROVIDER_HOME'] ?? join(homedir(), '.darkbloom-provider')));
 }
 
+/** Folders of a home. */
+export const homeFolders = ['models', 'logs', 'bin'] as const;
+
 /** All that this program ever puts into a home: what `uninstall` may remove from it. */
 export function homeEntries({ folder, ...files }: Home): string[] {
-  const folders = ['models', 'logs', 'bin'].map((name) => join(folder, name));
+  const folders = homeFolders.map((name) => join(folder, name));
   const journals = [`${files.database}-wal`, `${files.database}-shm`];
   return [...Object.values(files), ...journals, ...folders];
 }

@@ -24,6 +24,7 @@ import { openControl } from './service/control.js';
 import { countedGenerator } from './service/counted-generator.js';
 import { KeepAwake, startHolder } from './service/keep-awake.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
+import { nodePrivacy } from './service/node-privacy.js';
 import { RecentErrors } from './service/recent-errors.js';
 import { statusReport } from './service/status-report.js';
 import type { Status } from './service/status.js';
@@ -220,6 +221,10 @@ export class Daemon {
     const control = await openControl({
       path: home.controlSocket,
       status: () => this.status(),
+      serving: {
+        usage: () => ({ schema_version: 1, rows: [...journal.rows] }),
+        privacy: () => nodePrivacy(settings, capabilities),
+      },
       pause: () => this.pause(),
       resume: () => this.resume(),
       stop: this.#options.stopAsked,

@@ -13,7 +13,7 @@ export const OTHER_MODELS = '(other models)';
 const Count = z.int().nonnegative();
 
 export const UsageRow = z.strictObject({
-  day: z.iso.date().describe("local calendar day on which the requests ended, `2026-06-21`"),
+  day: z.iso.date().describe('local calendar day on which the requests ended, `2026-06-21`'),
   model: z.string().min(1).describe('the name that local clients use for it'),
   for: z
     .enum(['own', 'others', 'unknown'])
