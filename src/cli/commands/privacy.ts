@@ -54,7 +54,7 @@ export const PrivacyOutput = z.strictObject({
     .describe('`privacy_capabilities` of `register`'),
   deletion: z.array(z.strictObject({ command: z.string(), does: z.string() })),
 });
-type PrivacyOutput = z.infer<typeof PrivacyOutput>;
+export type PrivacyOutput = z.infer<typeof PrivacyOutput>;
 
 export function privacyCommand(): Command {
   return new Command('privacy')
