@@ -24,6 +24,9 @@ export function promptSentences({ coordinator_url: url, serve_others: others, ho
       ? 'It serves other accounts of the coordinator too. Their prompts are readable, with some effort, for whoever ' +
         'controls this machine.'
       : 'It serves its owner alone: the coordinator is told to send no requests of other accounts.',
+    ...(url?.startsWith('http://') === true && !isLoopback(new URL(url).hostname)
+      ? [`The connection to ${url} has no TLS: requests stay sealed, but the link token crosses the network in clear.`]
+      : []),
     ...(isLoopback(host)
       ? []
       : [`The HTTP port is bound to ${host}. There is no TLS: requests from the network cross it in clear.`]),
@@ -136,6 +139,11 @@ function toCoordinator(url: string): WayOut[] {
       to: url,
       when: 'for each request it sent',
       what: 'the sealed answer and its token counts, or an error without contents',
+    },
+    {
+      to: url,
+      when: 'when `link`, `unlink` or `why` run',
+      what: 'a code or the link token; `why` also asks a model of yours one word',
     },
     {
       to: url,

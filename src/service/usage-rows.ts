@@ -6,7 +6,7 @@ import { z } from 'zod';
 export const MAX_DAYS = 400;
 /** Models of one day that are told apart; a file that somebody edited, or a name in `models.files` that changes with
  *  every start, must not grow the journal without end. */
-export const MAX_MODELS_A_DAY = 50;
+export const MAX_MODELS_A_DAY = 16;
 /** Stands for the models of a day beyond that. */
 export const OTHER_MODELS = '(other models)';
 

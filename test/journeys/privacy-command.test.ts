@@ -64,7 +64,7 @@ test('with a daemon it tells what that one really reports and does, whatever the
   expect(told.prompts.join(' ')).toMatch(
     /Whoever runs that coordinator can read them too.*readable, with some effort/u,
   );
-  expect(told.leaves.filter(({ to }) => to === coordinator.url)).toHaveLength(4);
+  expect(told.leaves.filter(({ to }) => to === coordinator.url)).toHaveLength(5);
   expect(told.deletion.map(({ command }) => command)).toContain('darkbloom-provider unlink');
 
   const kept = new Map(told.kept.map((place) => [place.path, place]));
@@ -75,8 +75,11 @@ test('with a daemon it tells what that one really reports and does, whatever the
   }
 });
 
-test('a port that is open to the network is told, with what it means', async () => {
+test('what crosses a network without TLS is told: a port that is open to it, and a coordinator on it', async () => {
   using temporary = new TemporaryHome();
+  const far = { DARKBLOOM_PROVIDER_COORDINATOR_URL: 'http://studio.local:8787' };
+  const linked = await runCommand(['privacy'], temporary.home.folder, far);
+  expect(linked.stdout.replaceAll(/\s+/gu, ' ')).toContain('http://studio.local:8787 has no TLS');
   const { stdout } = await runCommand(['privacy'], temporary.home.folder, { DARKBLOOM_PROVIDER_HTTP_HOST: '0.0.0.0' });
   expect(stdout.replaceAll(/\s+/gu, ' ')).toContain('bound to 0.0.0.0. There is no TLS');
 });

@@ -116,7 +116,7 @@ function downloadHosts({ models }: Settings): string[] {
 }
 
 function printPrivacy(output: PrivacyOutput, home: Home): void {
-  heading('Prompts and answers');
+  print(style.bold('Prompts and answers'));
   for (const sentence of output.prompts) paragraph(sentence);
   paragraph(`Not prevented: ${output.not_prevented.join(' ')}`);
 
