@@ -170,6 +170,10 @@ export interface Home {
   controlSocket: string;
   /** Base URL and key for local clients while a daemon runs, 0600. */
   discovery: string;
+  /** The usage journal: requests and tokens by day and model, 0600. */
+  usage: string;
+  /** A usage journal that was damaged, as it was found. */
+  usageSetAside: string;
   database: string;
 }
 
@@ -184,6 +188,8 @@ export function homeAt(folder: string): Home {
     localToken: join(folder, 'local-token'),
     controlSocket: join(folder, 'control.sock'),
     discovery: join(folder, 'local.json'),
+    usage: join(folder, 'usage.json'),
+    usageSetAside: join(folder, 'usage.damaged.json'),
     database: join(folder, 'coordinator.db'),
   };
 }
@@ -197,9 +203,12 @@ export function findHome(env: Environment): Home {
   return homeAt(resolve(env['DARKBLOOM_PROVIDER_HOME'] ?? join(homedir(), '.darkbloom-provider')));
 }
 
+/** Folders of a home. */
+export const homeFolders = ['models', 'logs', 'bin'] as const;
+
 /** All that this program ever puts into a home: what `uninstall` may remove from it. */
 export function homeEntries({ folder, ...files }: Home): string[] {
-  const folders = ['models', 'logs', 'bin'].map((name) => join(folder, name));
+  const folders = homeFolders.map((name) => join(folder, name));
   const journals = [`${files.database}-wal`, `${files.database}-shm`];
   return [...Object.values(files), ...journals, ...folders];
 }

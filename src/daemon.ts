@@ -4,11 +4,10 @@ import { Identity } from './crypto/identity.js';
 import { loadParametersOf } from './engine/load-parameters.js';
 import { memoryBudget } from './engine/memory-budget.js';
 import { ModelPool } from './engine/pool.js';
-import { DarkbloomError, toFailure } from './errors.js';
+import { DarkbloomError } from './errors.js';
 import { openDirectDoor } from './http/direct-door.js';
 import type { Door } from './http/door.js';
 import { kvBytesPerToken } from './inference/footprint.js';
-import type { Generator } from './inference/types.js';
 import { Desk } from './link/desk.js';
 import { Jobs } from './link/jobs.js';
 import { readLinkToken } from './link/link-token.js';
@@ -24,11 +23,14 @@ import { readPower } from './machine/power.js';
 import { readCatalog } from './models/catalog.js';
 import { installedModels, type InstalledModel } from './models/store.js';
 import { openControl } from './service/control.js';
+import { countedGenerator } from './service/counted-generator.js';
 import { KeepAwake, startHolder } from './service/keep-awake.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
+import { nodePrivacy } from './service/node-privacy.js';
 import { RecentErrors } from './service/recent-errors.js';
 import { statusReport } from './service/status-report.js';
 import type { Status } from './service/status.js';
+import { UsageJournal } from './service/usage-journal.js';
 import { systemClock } from './util/clock.js';
 import { makePrivateFolder } from './util/files.js';
 import { Lifetime } from './util/lifetime.js';
@@ -65,13 +67,7 @@ interface Parts {
   record: DiscoveryRecord;
   models: readonly InstalledModel[];
   errors: RecentErrors;
-  served: Served;
-}
-
-/** Requests answered since the process began, of every door: on the wire only those of the coordinator count. */
-interface Served {
-  requests: number;
-  tokens: number;
+  journal: UsageJournal;
 }
 
 /** One provider process: builds its rooms once, drains, closes them in reverse. */
@@ -131,6 +127,13 @@ export class Daemon {
       posture(),
       readMemory(systemCommands, platform),
     ]);
+    const journal = UsageJournal.open({
+      path: home.usage,
+      setAsidePath: home.usageSetAside,
+      clock: systemClock,
+      log,
+    });
+    this.#life.own(() => journal.close()); // after the pool: what it cuts off is counted
     const pool = new ModelPool(models, {
       rows: settings.engine.slots,
       contextTokens: settings.engine.context_tokens,
@@ -146,8 +149,8 @@ export class Daemon {
     this.#life.own(() => pool.close());
     pool.loadKept();
     const errors = new RecentErrors(systemClock);
-    const served: Served = { requests: 0, tokens: 0 };
-    const generator = remembering(pool, errors, served);
+    const aliasOf = (name: string) => pool.find(name)?.alias;
+    const generator = countedGenerator(pool, { journal, errors, aliasOf });
     const refuse = () => this.#refuse();
     const jobs = new Jobs({ generator, identity, refuse, clock: systemClock, log });
     const desk = new Desk({ jobs, identity, models, posture, load: (id) => pool.load(id), refuse, log });
@@ -220,10 +223,14 @@ export class Daemon {
     this.#life.own(() => awake.close());
 
     const record = this.#announce(door);
-    const parts: Parts = { pool, jobs, desk, link, door, record, models, errors, served };
+    const parts: Parts = { pool, jobs, desk, link, door, record, models, errors, journal };
     const control = await openControl({
       path: home.controlSocket,
       status: () => this.status(),
+      serving: {
+        usage: () => ({ schema_version: 1, rows: [...journal.rows] }),
+        privacy: () => nodePrivacy(settings, capabilities),
+      },
       pause: () => this.pause(),
       resume: () => this.resume(),
       stop: this.#options.stopAsked,
@@ -296,7 +303,7 @@ export class Daemon {
 
   /** All that can be said of this moment. */
   status(): Status {
-    const { pool, desk, link, door, models, errors, served } = this.#built;
+    const { pool, desk, link, door, models, errors, journal } = this.#built;
     return statusReport({
       state: this.#state,
       startedAt: this.#startedAt,
@@ -307,31 +314,11 @@ export class Daemon {
       slots: pool.snapshot(),
       models,
       memory: { limitBytes: pool.memoryLimitBytes, usedBytes: pool.usedBytes },
-      served,
+      served: journal.served,
       tokensPerSecond: pool.tokensPerSecond,
       errors: [...errors.list],
     });
   }
-}
-
-/** The engine, with what its requests came to kept for `status`. */
-function remembering(generator: Generator, errors: RecentErrors, served: Served): Generator {
-  return {
-    async *generate(request, signal) {
-      try {
-        for await (const event of generator.generate(request, signal)) {
-          if (event.type === 'done' || (event.type === 'cancelled' && event.usage.completionTokens > 0)) {
-            served.requests++;
-            served.tokens += event.usage.completionTokens;
-          }
-          yield event;
-        }
-      } catch (error) {
-        errors.add(toFailure(error));
-        throw error;
-      }
-    },
-  };
 }
 
 /** All that a runner inherits. */

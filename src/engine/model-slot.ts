@@ -173,7 +173,7 @@ export class ModelSlot {
 
   /** Answers one request: waits for a row, then for the model, then writes. */
   async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
-    const { owner } = request;
+    const { owner = false } = request;
     this.#admission.check(owner);
     const maxTokens = Math.min(request.maxTokens ?? Infinity, this.model.maxOutputTokens);
     const load: Load = { prompt: 0, written: 0, bound: maxTokens };

@@ -57,6 +57,11 @@ export class ModelPool implements Generator {
     return [...this.#slots.values()].map(({ model }) => model);
   }
 
+  /** The model with this build id or alias. */
+  find(name: string): EngineModel | undefined {
+    return this.#slotOf(name)?.model;
+  }
+
   /** Tokens per second over all models in each of the last 60 s, the oldest first. */
   get tokensPerSecond(): number[] {
     return this.#speed.history();
@@ -90,7 +95,7 @@ export class ModelPool implements Generator {
 
   /** Answers a request to a model by its build id or alias. */
   async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
-    const slot = this.#find(request.model);
+    const slot = this.#slotNamed(request.model);
     using either = new LinkedAbort(signal, this.#closing.signal);
     this.#running++;
     try {
@@ -107,7 +112,7 @@ export class ModelPool implements Generator {
   /** Brings a model into memory for the coordinator, which comes after the owner; resolves when it is there.
    *  @throws DarkbloomError `model_not_found`, `insufficient_memory`, `model_corrupt`. */
   async load(name: string): Promise<void> {
-    await this.#find(name).load(false, this.#closing.signal);
+    await this.#slotNamed(name).load(false, this.#closing.signal);
   }
 
   /** Begins to load the models that are kept. One that cannot be loaded is told in the log and in `status`. */
@@ -134,12 +139,15 @@ export class ModelPool implements Generator {
     await Promise.all([...this.#slots.values()].map((slot) => slot.close()));
   }
 
-  #find(name: string): ModelSlot {
-    const slot = this.#slots.get(name) ?? [...this.#slots.values()].find(({ model }) => model.alias === name);
+  #slotNamed(name: string): ModelSlot {
+    const slot = this.#slotOf(name);
     if (slot !== undefined) return slot;
     const known = this.models.map(({ alias }) => alias).join(', ');
     throw new DarkbloomError('model_not_found', `This machine has no model named '${name}'. It has: ${known}.`, {
       param: 'model',
     });
+  }
+  #slotOf(name: string): ModelSlot | undefined {
+    return this.#slots.get(name) ?? [...this.#slots.values()].find(({ model }) => model.alias === name);
   }
 }

@@ -95,7 +95,7 @@ export function parseChat(body: unknown): ChatRequest {
       repetitionPenalty: chat.repetition_penalty ?? 1,
       ...(typeof chat.seed === 'number' ? { seed: chat.seed } : {}),
     },
-    owner: chat.darkbloom?.owner ?? false,
+    ...(chat.darkbloom?.owner === undefined ? {} : { owner: chat.darkbloom.owner }),
   };
 }
 

@@ -46,8 +46,8 @@ export interface ChatRequest {
   stop: string[];
   /** Bound on output tokens; absent: as many as the context holds. */
   maxTokens?: number;
-  /** True when the request comes from this machine's owner. */
-  owner: boolean;
+  /** Whether the request comes from this machine's owner; absent: the coordinator did not say. */
+  owner?: boolean;
 }
 
 export type FinishReason = 'stop' | 'length';

@@ -5,7 +5,9 @@ import { getRequestListener } from '@hono/node-server';
 import { DarkbloomError } from '../errors.js';
 import { createApp } from '../http/app.js';
 import type { Log } from '../log.js';
+import type { NodePrivacy } from './node-privacy.js';
 import type { BlockedStatus, Status } from './status.js';
+import type { UsageFile } from './usage-rows.js';
 
 /** What `sun_path` holds on macOS, less its zero at the end. A longer one is cut off, not refused: the socket would lie
  *  somewhere else. */
@@ -17,6 +19,8 @@ interface ControlOptions {
   /** The socket file; only its owner may open it. */
   path: string;
   status: () => Status | BlockedStatus;
+  /** What only a daemon that serves can tell; absent while it is blocked. */
+  serving?: { usage: () => UsageFile; privacy: () => NodePrivacy };
   pause: () => Promise<void>;
   resume: () => Promise<void>;
   /** Asks the daemon to drain and stop; answers before it does. */
@@ -36,6 +40,11 @@ export async function openControl(options: ControlOptions): Promise<{ close: () 
   }
   const app = createApp(options.log);
   app.get('/status', (context) => context.json(options.status()));
+  const { serving } = options;
+  if (serving !== undefined) {
+    app.get('/usage', (context) => context.json(serving.usage()));
+    app.get('/privacy', (context) => context.json(serving.privacy()));
+  }
   app.post('/pause', async (context) => {
     await options.pause();
     return context.json(options.status());

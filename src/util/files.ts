@@ -4,13 +4,14 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   writeSync,
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 const PRIVATE_FILE = 0o600;
 const PRIVATE_FOLDER = 0o700;
@@ -36,6 +37,14 @@ export function writePrivateFile(path: string, text: string): void {
     rmSync(aside, { force: true });
     throw error;
   }
+}
+
+/** Removes what `writePrivateFile` left beside `path` when the process was killed inside it. */
+export function removeAsides(path: string): void {
+  const folder = dirname(path);
+  if (!existsSync(folder)) return;
+  const isAside = (name: string) => name.startsWith(`${basename(path)}.`) && name.endsWith('.tmp');
+  for (const name of readdirSync(folder).filter(isAside)) rmSync(join(folder, name), { force: true });
 }
 
 /** The text of a file, `undefined` when there is none. */

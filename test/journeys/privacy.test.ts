@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { homeAt, type Home } from '../../src/config.js';
+import { readUsage } from '../../src/service/usage-journal.js';
 import { RunningCommand } from '../support/command.js';
 import { eventually } from '../support/eventually.js';
 import { linkHome } from '../support/linking.js';
@@ -137,6 +138,17 @@ test('no key or token is in a database or a log: only in its own 0600 file', () 
   for (const secret of [ownerToken, ownerKey, linkToken, localToken].map(secretIn)) {
     expect(others.filter(({ bytes }) => bytes.includes(secret)).map(({ path }) => path)).toEqual([]);
     for (const output of outputs()) expect(output).not.toContain(secret);
+  }
+});
+
+test('nor is anything kept when the daemon stops: the usage journal has counts alone', async () => {
+  expect(await provider.stop()).toBe(0);
+  const rows = readUsage(providerHome.usage); // strict: a row has no other field
+  expect(new Set(rows.map(({ model, for: who }) => `${model} ${who}`))).toEqual(new Set(['say own']));
+  expect(rows.reduce((sum, { completed }) => sum + completed, 0)).toBeGreaterThanOrEqual(4);
+  for (const word of SECRET_WORDS) {
+    const files = filesIn(temporary.home.folder).filter(({ bytes }) => bytes.includes(word));
+    expect(files.map(({ path }) => path)).toEqual([]);
   }
 });
 

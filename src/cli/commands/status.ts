@@ -5,9 +5,8 @@ import { DarkbloomError } from '../../errors.js';
 import { askStatus } from '../control-client.js';
 import { statusLines } from '../status-view.js';
 import { listenForStop } from '../stopping.js';
-import { print, style } from '../style.js';
+import { print, screenWidth, style } from '../style.js';
 
-const DEFAULT_WIDTH = 80;
 const WATCH_PERIOD_MS = 1_000;
 
 export function statusCommand(): Command {
@@ -37,11 +36,7 @@ async function status(flags: { json?: true; watch?: true }): Promise<void> {
   }
   const now = await askStatus(home);
   if (flags.json === true) print(JSON.stringify(now));
-  else for (const line of statusLines(now, width(), Date.now())) print(line);
-}
-
-function width(): number {
-  return process.stdout.columns || DEFAULT_WIDTH;
+  else for (const line of statusLines(now, screenWidth(), Date.now())) print(line);
 }
 
 const ENTER_SCREEN = '\x1b[?1049h\x1b[?25l';
@@ -78,7 +73,7 @@ async function screen(home: Home): Promise<string> {
 /** A daemon that stops and comes back is waited for. */
 async function currentLines(home: Home): Promise<string[]> {
   try {
-    return statusLines(await askStatus(home), width(), Date.now());
+    return statusLines(await askStatus(home), screenWidth(), Date.now());
   } catch (error) {
     if (error instanceof DarkbloomError) return [error.message];
     throw error;
