@@ -12,13 +12,14 @@ import { Jobs } from './link/jobs.js';
 import { readLinkToken } from './link/link-token.js';
 import { Link } from './link/link.js';
 import { heartbeatFrame, registerFrame } from './link/reports.js';
+import { watchWakes } from './link/wake-watch.js';
 import type { Log } from './log.js';
 import { systemCommands } from './machine/commands.js';
 import { readHardware } from './machine/hardware.js';
 import { readMemory } from './machine/memory.js';
 import { Metrics } from './machine/metrics.js';
 import { readPosture } from './machine/posture.js';
-import { readPower } from './machine/power.js';
+import { readPower, readWakeTime } from './machine/power.js';
 import { readCatalog } from './models/catalog.js';
 import { installedModels, type InstalledModel } from './models/store.js';
 import { openControl } from './service/control.js';
@@ -197,6 +198,9 @@ export class Daemon {
       log,
     });
     this.#life.own(() => link.close());
+    const wakeTime = () => readWakeTime(systemCommands, platform);
+    const wakes = watchWakes({ clock: systemClock, wakeTime, woke: () => link.woke() });
+    this.#life.own(() => wakes[Symbol.dispose]());
     this.#state = 'serving';
     link.start();
     await door.ready();

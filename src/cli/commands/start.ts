@@ -3,6 +3,7 @@ import { environment, findHome, loadSettings, type Home, type Values } from '../
 import { startedByLaunchd } from '../../service/agent-plist.js';
 import type { Agent } from '../../service/agent.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
+import { warnBeforeInstall } from '../install-warnings.js';
 import { runAsService, runInTerminal } from '../run-daemon.js';
 import { print } from '../style.js';
 
@@ -60,6 +61,7 @@ async function start(flags: StartFlags): Promise<void> {
 
 async function startInBackground(agent: Agent, home: Home): Promise<void> {
   loadSettings(home, environment, {}); // what is wrong in them is told here rather than in the log of a service
+  warnBeforeInstall(home, environment);
   print('Starting the background service …');
   reportOutcome(await agent.start());
   print('`darkbloom-provider status` shows what it does, `darkbloom-provider local` prints base URL and key.');
