@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Environment, Home, Settings } from './config.js';
 import { openLocalDoor } from './coordinator/local-door.js';
 import { Identity } from './crypto/identity.js';
@@ -303,7 +304,7 @@ export class Daemon {
       link,
       view: desk.view,
       slots: pool.snapshot(),
-      models,
+      models: models.map(({ id, alias, path }) => ({ id, alias, missingFile: existsSync(path) ? undefined : path })),
       memory: { limitBytes: pool.memoryLimitBytes, usedBytes: pool.usedBytes },
       served,
       tokensPerSecond: pool.tokensPerSecond,

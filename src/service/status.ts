@@ -8,6 +8,8 @@ const ModelStatus = z.object({
   alias: z.string(),
   build: z.string(),
   state: z.enum(['absent', 'loading', 'ready', 'unloading', 'failed']),
+  /** Its file when that is not there any more. */
+  missing_file: z.string().optional(),
   /** Memory when loaded, bytes. */
   memory_bytes: z.number(),
   context_tokens: z.number(),
