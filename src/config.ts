@@ -364,7 +364,8 @@ function lineOf(text: string, key: string): number {
   return 1;
 }
 
-function variableName(key: string): string {
+/** The variable that sets a dotted key. */
+export function variableName(key: string): string {
   return `DARKBLOOM_PROVIDER_${key.toUpperCase().replaceAll('.', '_')}`;
 }
 

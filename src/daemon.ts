@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Environment, Home, Settings } from './config.js';
 import { openLocalDoor } from './coordinator/local-door.js';
 import { Identity } from './crypto/identity.js';
@@ -13,13 +14,14 @@ import { Jobs } from './link/jobs.js';
 import { readLinkToken } from './link/link-token.js';
 import { Link } from './link/link.js';
 import { heartbeatFrame, registerFrame } from './link/reports.js';
+import { watchWakes } from './link/wake-watch.js';
 import type { Log } from './log.js';
 import { systemCommands } from './machine/commands.js';
 import { readHardware } from './machine/hardware.js';
 import { readMemory } from './machine/memory.js';
 import { Metrics } from './machine/metrics.js';
 import { readPosture } from './machine/posture.js';
-import { readPower } from './machine/power.js';
+import { readPower, readWakeTime } from './machine/power.js';
 import { readCatalog } from './models/catalog.js';
 import { installedModels, type InstalledModel } from './models/store.js';
 import { openControl } from './service/control.js';
@@ -206,6 +208,9 @@ export class Daemon {
       log,
     });
     this.#life.own(() => link.close());
+    const wakeTime = () => readWakeTime(systemCommands, platform);
+    const wakes = watchWakes({ clock: systemClock, wakeTime, woke: () => link.woke() });
+    this.#life.own(() => wakes[Symbol.dispose]());
     this.#state = 'serving';
     link.start();
     await door.ready();
@@ -312,7 +317,7 @@ export class Daemon {
       link,
       view: desk.view,
       slots: pool.snapshot(),
-      models,
+      models: models.map(({ id, alias, path }) => ({ id, alias, missingFile: existsSync(path) ? undefined : path })),
       memory: { limitBytes: pool.memoryLimitBytes, usedBytes: pool.usedBytes },
       served: journal.served,
       tokensPerSecond: pool.tokensPerSecond,

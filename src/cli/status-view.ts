@@ -107,6 +107,7 @@ function trustText(trust: NonNullable<Status['trust']>): string {
   if (trust.runtime_verified === false) {
     return `not routable here, so no requests come: ${(trust.mismatches ?? []).join('; ') || 'the runtime is not accepted'}`;
   }
+  if (trust.status === 'untrusted') return `not trusted, so no requests come: ${trust.reason ?? 'no reason was given'}`;
   const words = [trust.level, trust.status, trust.reason].filter((word) => word !== undefined);
   return words.length === 0 ? 'the coordinator accepts this runtime' : words.join(', ');
 }
@@ -138,7 +139,9 @@ function modelLines({ models }: Status, width: number, now: number): string[] {
     const speed = model.decode_tps === undefined ? '' : `, ${Math.round(model.decode_tps)} tokens/s per request`;
     const busy = model.running + model.waiting === 0 ? '' : `, ${model.running} running, ${model.waiting} waiting`;
     const name = fit(model.alias, Math.floor((width - NAME_WIDTH) / 2)); // a long name must not hide its state
-    const text = `${name}: ${modelState(model.state)}, ${gib(model.memory_bytes)} GiB${busy}${speed}${stayText(model, now)}`;
+    const gone = model.missing_file === undefined ? '' : ', its file is gone';
+    const state = `${modelState(model.state)}${gone}`;
+    const text = `${name}: ${state}, ${gib(model.memory_bytes)} GiB${busy}${speed}${stayText(model, now)}`;
     return fact('model', text, width);
   });
 }

@@ -7,17 +7,23 @@ export interface Finding {
   cause:
     | 'served'
     | 'not_running'
+    | 'not_answering'
     | 'blocked'
+    | 'port_taken'
+    | 'not_linked'
     | 'paused'
     | 'draining'
     | 'coordinator_unreachable'
     | 'tls_failed'
     | 'not_a_coordinator'
     | 'not_routable'
+    | 'not_trusted'
+    | 'challenge_unanswered'
     | 'wrong_link_token'
     | 'not_accepted'
     | 'model_missing'
     | 'memory_too_small'
+    | 'busy'
     | 'request_failed';
   /** One sentence: what is so. */
   sentence: string;
@@ -25,12 +31,20 @@ export interface Finding {
   nextStep?: string;
 }
 
+type Model = Status['models'][number];
+
 /** What came of a real request through the whole path. */
 export type Canary =
-  { answered: true; ms: number; model: string } | { answered: false; status: number; code: string; message: string };
+  { answered: true; ms: number } | { answered: false; status: number; code: string; message: string };
+
+const RESTART = '`darkbloom-provider restart`, or in the terminal of `start` Ctrl-C and start again';
+const BY_ITSELF = 'the daemon looks again every few seconds';
+
+/** `unanswered`: a daemon holds the control socket and says nothing. */
+type Told = Status | BlockedStatus | 'unanswered' | undefined;
 
 /** What can be told without sending a request; `undefined`: send one. */
-export function whyOf(status: Status | BlockedStatus | undefined): Finding | undefined {
+export function whyOf(status: Told): Finding | undefined {
   if (status === undefined) {
     return {
       cause: 'not_running',
@@ -38,13 +52,16 @@ export function whyOf(status: Status | BlockedStatus | undefined): Finding | und
       nextStep: 'Start it: darkbloom-provider start',
     };
   }
+  if (status === 'unanswered') {
+    return {
+      cause: 'not_answering',
+      sentence: 'A daemon runs in this home but does not answer.',
+      nextStep: `Wait a moment and ask again; if it stays silent, restart it: ${RESTART}.`,
+    };
+  }
   switch (status.state) {
     case 'blocked':
-      return {
-        cause: 'blocked',
-        sentence: `The daemon serves nothing until its owner mends something: ${status.reason.message}`,
-        nextStep: 'Mend it; the daemon looks again every few seconds.',
-      };
+      return whyBlocked(status);
     case 'paused':
       return {
         cause: 'paused',
@@ -52,12 +69,15 @@ export function whyOf(status: Status | BlockedStatus | undefined): Finding | und
         nextStep: 'Let it serve again: darkbloom-provider resume',
       };
     case 'draining':
-    case 'stopped':
+    case 'stopped': {
+      const { running } = status.requests;
+      const left = running === 0 ? '' : ` (${running} running)`;
       return {
         cause: 'draining',
-        sentence: 'The daemon is stopping: it finishes what runs and takes nothing new.',
+        sentence: `The daemon is stopping: it finishes what runs${left} and takes nothing new.`,
         nextStep: 'Wait until it has stopped, then: darkbloom-provider start',
       };
+    }
     case 'starting':
     case 'serving':
       return status.connection.state === 'online' ? whyNotRoutable(status) : whyNotConnected(status);
@@ -66,84 +86,245 @@ export function whyOf(status: Status | BlockedStatus | undefined): Finding | und
   }
 }
 
-function whyNotConnected({ connection }: Status): Finding {
-  const { coordinator_url: url, last_loss: loss = '' } = connection;
-  if (/certificate|self.signed|TLS|SSL|altname/iu.test(loss)) {
-    return {
-      cause: 'tls_failed',
-      sentence: `The connection to ${url} is not trusted: ${loss}.`,
-      nextStep: 'Check the address, the date of this machine, and who issued the certificate.',
-    };
+function whyBlocked({ reason: { code, message } }: BlockedStatus): Finding {
+  const sentence = `The daemon serves nothing until its owner mends something: ${firstSentence(message)}`;
+  switch (code) {
+    case 'port_in_use':
+      return {
+        cause: 'port_taken',
+        sentence,
+        nextStep: `End the other program, or take another port: darkbloom-provider config set http.port N; ${BY_ITSELF}.`,
+      };
+    case 'model_corrupt': {
+      const [key] = /^models\.files\.[\w.-]+(?=:)/u.exec(message) ?? [];
+      const remove = key === undefined ? 'download or adopt it again' : `darkbloom-provider config unset ${key}`;
+      return {
+        cause: 'model_missing',
+        sentence,
+        nextStep: `Put the file in its place, or do without it: ${remove}; ${BY_ITSELF}.`,
+      };
+    }
+    case 'not_logged_in':
+      return { cause: 'not_linked', sentence, nextStep: `${rest(message)} Then ${BY_ITSELF}.`.trimStart() };
+    default:
+      return { cause: 'blocked', sentence, nextStep: `${rest(message)} Mend it; ${BY_ITSELF}.`.trimStart() };
   }
-  if (/Unexpected server response: (?!5)/u.test(loss)) {
-    return {
-      cause: 'not_a_coordinator',
-      sentence: `${url} answers, but not like a coordinator (${loss}).`,
-      nextStep: 'Check the address: darkbloom-provider config get coordinator.url',
-    };
+}
+
+/** Our errors say in their first sentence what is so, and then what to do. */
+function firstSentence(message: string): string {
+  return /^.*?\.(?= [A-Z]|$)/su.exec(message)?.[0] ?? message;
+}
+
+function rest(message: string): string {
+  return message.slice(firstSentence(message).length).trim();
+}
+
+/** What a failed connection said → what is so and what helps. The first that fits. */
+const LOSSES: readonly (readonly [RegExp, Finding['cause'], (url: string, loss: string) => [string, string]])[] = [
+  [
+    /altnames/iu,
+    'tls_failed',
+    (url, loss) => {
+      const [, name] = /DNS:([^,\s]+)/u.exec(loss) ?? [];
+      const better = name === undefined ? 'ADDRESS' : new URL(url).href.replace(new URL(url).hostname, name);
+      return [
+        `The certificate of ${url} is for another name (${loss}).`,
+        `Link to the name that it is for: darkbloom-provider link ${better.replace(/\/$/u, '')}`,
+      ];
+    },
+  ],
+  [
+    /certificate (?:has expired|is not yet valid)/iu,
+    'tls_failed',
+    (url, loss) => [
+      `The certificate of ${url} is not valid at this time (${loss}).`,
+      'Check the date of this machine; if it is right, the coordinator needs a new certificate.',
+    ],
+  ],
+  [
+    /wrong version number|packet length too long/iu,
+    'tls_failed',
+    (url) => [
+      `${url} does not speak TLS.`,
+      `If it is meant to be so, link to it without: darkbloom-provider link ${url.replace(/^https/u, 'http')}`,
+    ],
+  ],
+  [
+    /certificate|self.signed|issuer|TLS|SSL/iu,
+    'tls_failed',
+    (url, loss) => [
+      `The certificate of ${url} is not trusted by this machine (${loss}).`,
+      'Give the coordinator one of a known issuer; or, in a terminal, name the file of its issuer: ' +
+        'NODE_EXTRA_CA_CERTS=FILE darkbloom-provider start --foreground',
+    ],
+  ],
+  [
+    /Unexpected server response: (?!5)/u,
+    'not_a_coordinator',
+    (url, loss) => [
+      `${url} answers, but not like a coordinator (${loss}).`,
+      'Check the address: darkbloom-provider config get coordinator.url',
+    ],
+  ],
+  [
+    /ENOTFOUND|EAI_AGAIN/u,
+    'coordinator_unreachable',
+    (url, loss) => [
+      `The coordinator ${url} cannot be reached, because its name leads nowhere (${loss}).`,
+      'Check the network and the name; this machine tries again by itself.',
+    ],
+  ],
+  [
+    /ECONNREFUSED/u,
+    'coordinator_unreachable',
+    (url, loss) => [
+      `The coordinator ${url} cannot be reached, because nothing listens there (${loss}).`,
+      'Start it on its machine (darkbloom-provider coordinator); this machine tries again by itself.',
+    ],
+  ],
+];
+
+function whyNotConnected({ connection }: Status): Finding {
+  const { coordinator_url: url, last_loss } = connection;
+  const loss = (last_loss ?? '').replace(/\s+/gu, ' ').trim();
+  for (const [pattern, cause, tell] of LOSSES) {
+    if (!pattern.test(loss)) continue;
+    const [sentence, nextStep] = tell(url, loss);
+    return { cause, sentence, nextStep };
   }
   return {
     cause: 'coordinator_unreachable',
-    sentence: `The coordinator ${url} cannot be reached${loss === '' ? '' : ` (${loss})`}.`,
-    nextStep: 'Start the coordinator or the network; this machine tries again by itself.',
+    sentence:
+      loss === ''
+        ? `The coordinator ${url} has not answered yet.`
+        : `The coordinator ${url} cannot be reached (${loss}).`,
+    nextStep: 'Check the coordinator and the network; this machine tries again by itself.',
   };
 }
 
-function whyNotRoutable({ trust, connection }: Status): Finding | undefined {
+function whyNotRoutable({ trust, connection, base_url }: Status): Finding | undefined {
   const { coordinator_url: url } = connection;
   if (trust?.runtime_verified === false) {
     return {
       cause: 'not_routable',
       sentence: `${url} does not route to this runtime (${(trust.mismatches ?? []).join('; ') || 'no reason given'}).`,
-      nextStep: 'Nothing can be done here; the direct endpoint and a coordinator of your own serve you all the same.',
+      nextStep:
+        `Nothing can be done about that here. Programs on this machine are served all the same at ${base_url} ` +
+        '(darkbloom-provider local), and so is a coordinator of your own (darkbloom-provider coordinator).',
     };
   }
   if (trust?.status === 'untrusted') {
     return {
-      cause: 'not_accepted',
+      cause: 'not_trusted',
       sentence: `${url} does not trust this machine (${trust.reason ?? 'no reason given'}).`,
-      nextStep: 'Ask the owner of the coordinator.',
+      nextStep: `Connect anew: ${RESTART}. If that does not help, ask the owner of the coordinator.`,
     };
   }
   return undefined;
 }
 
-/** What a real request says. */
-export function whyOfCanary(canary: Canary): Finding {
+/** The model to ask for: the named one, else a loaded one, else the smallest; or why there is none. */
+export function modelToAsk({ models }: Status, name: string | undefined): Model | Finding {
+  const gone = models.filter(({ missing_file, state }) => missing_file !== undefined && state !== 'ready');
+  const named = models.find(({ alias, build }) => alias === name || build === name);
+  if (name !== undefined && named === undefined) {
+    return {
+      cause: 'model_missing',
+      sentence: `This machine has no model ${name}.`,
+      nextStep: 'See what it has (darkbloom-provider models), or get it: darkbloom-provider models download',
+    };
+  }
+  const [missing] = named === undefined ? gone : gone.filter((model) => model === named);
+  if (missing !== undefined) {
+    return {
+      cause: 'model_missing',
+      sentence: `The file of the model ${missing.alias} is gone: ${missing.missing_file ?? ''}`,
+      nextStep: `Put it back; or do without the model: take it out of the settings if it is named there, then ${RESTART}.`,
+    };
+  }
+  const [first] = [...models].sort(
+    (a, b) => Number(b.state === 'ready') - Number(a.state === 'ready') || a.memory_bytes - b.memory_bytes,
+  );
+  return (
+    named ??
+    first ?? {
+      cause: 'model_missing',
+      sentence: 'This machine has no model at all.',
+      nextStep: 'Choose one: darkbloom-provider models',
+    }
+  );
+}
+
+/** What a real request for a model says. */
+export function whyOfCanary(canary: Canary, { connection }: Status, model: Model): Finding {
+  const { coordinator_url: url } = connection;
   if (canary.answered) {
     return {
       cause: 'served',
-      sentence: `Nothing is wrong: a request for ${canary.model} was answered in ${canary.ms} ms, through the whole path.`,
+      sentence: `Nothing is wrong: a request for ${model.alias} was answered in ${canary.ms} ms, through the whole path.`,
     };
   }
   const { status, code, message } = canary;
+  if (status === 0) {
+    return {
+      cause: 'request_failed',
+      sentence: `This machine is connected to ${url}, but a request there got no answer (${message}).`,
+      nextStep: 'Ask again; if it stays so, look at the coordinator, or at a proxy between.',
+    };
+  }
   if (status === 401) {
     return {
       cause: 'wrong_link_token',
-      sentence: 'The coordinator does not know the link token of this machine.',
-      nextStep: 'Link it again: darkbloom-provider link URL',
+      sentence: `${url} does not know the link token of this machine.`,
+      nextStep: `Link it again: darkbloom-provider link ${url}; then ${RESTART}.`,
     };
   }
   if (/insufficient memory/u.test(message)) {
+    const { context_tokens: context, slots } = model;
     return {
       cause: 'memory_too_small',
       sentence: message,
       nextStep:
-        'Take a smaller model (darkbloom-provider models plan), or fewer engine.slots or engine.context_tokens.',
+        `Lower its context (now ${context} tokens): darkbloom-provider config set engine.context_tokens N; or what it ` +
+        `runs at once (now ${slots}): darkbloom-provider config set engine.slots N; then ${RESTART}. ` +
+        'Or take a smaller model: darkbloom-provider models plan',
     };
   }
   if (code === 'model_not_found' || status === 404) {
     return {
       cause: 'model_missing',
-      sentence: `The coordinator has no such model on this machine: ${message}`,
+      sentence: `The coordinator does not have the model ${model.alias}: ${message}`,
       nextStep: 'See what this machine has: darkbloom-provider models',
     };
   }
-  if (code === 'model_not_loaded' || code === 'machine_offline' || code === 'no_linked_machine') {
+  if (code === 'machine_busy' || code === 'rate_limit_exceeded') {
+    return {
+      cause: 'busy',
+      sentence: `All is well, but there is too much to do: ${message}`,
+      nextStep: 'Ask again in a minute; darkbloom-provider status shows what runs.',
+    };
+  }
+  // Those words are our coordinator's; the code is the same for every reason not to route.
+  if (code === 'model_not_loaded' && /challenge/u.test(message)) {
+    return {
+      cause: 'challenge_unanswered',
+      sentence: `${url} does not route to this machine, because no good answer to its challenges came lately.`,
+      nextStep: `Connect anew: ${RESTART}. If it comes back, something on the way keeps the answers.`,
+    };
+  }
+  if (code === 'no_linked_machine' || code === 'machine_offline') {
     return {
       cause: 'not_accepted',
-      sentence: `The coordinator does not route to this machine yet: ${message}`,
-      nextStep: 'Wait half a minute; if it stays so, link it again: darkbloom-provider link URL',
+      sentence: `${url} knows the link token of this home, but not this daemon as a machine of that account.`,
+      nextStep: `Restart it, so that it shows the token: ${RESTART}.`,
+    };
+  }
+  if (code === 'model_not_loaded') {
+    return {
+      cause: 'not_accepted',
+      sentence: `${url} does not route to this machine now: ${message}`,
+      nextStep: `Wait half a minute; if it stays so, connect anew: ${RESTART}.`,
     };
   }
   return {

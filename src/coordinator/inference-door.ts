@@ -16,7 +16,7 @@ import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
 import type { Build, Registry } from './registry.js';
 import { relay } from './relay.js';
-import { eligible, routeModeOf, type Candidate } from './routing.js';
+import { eligible, hasFreshChallenge, routeModeOf, type Candidate } from './routing.js';
 
 export interface DoorDeps {
   accounts: Accounts;
@@ -208,7 +208,12 @@ function keyIdOf(caller: Caller): string | undefined {
 }
 
 /** Why no machine can take the request. */
-function refusal(model: string, mode: RouteMode, { account }: Caller, { accounts, fleet }: DoorDeps): DarkbloomError {
+function refusal(
+  model: string,
+  mode: RouteMode,
+  { account }: Caller,
+  { accounts, fleet, clock }: DoorDeps,
+): DarkbloomError {
   if (mode !== 'self') {
     return new DarkbloomError('model_unavailable', `No machine that may serve '${model}' to you is connected now.`, {
       retryAfterS: 2,
@@ -223,9 +228,11 @@ function refusal(model: string, mode: RouteMode, { account }: Caller, { accounts
     );
   }
   if (own.length > 0) {
-    return new DarkbloomError('model_not_loaded', `Your machine is connected but cannot serve '${model}' now.`, {
-      retryAfterS: 15,
-    });
+    const challenged = own.some((machine) => hasFreshChallenge(machine, clock.now()));
+    const [mistrust] = own.flatMap((machine) => machine.mistrust ?? []);
+    const why = mistrust ?? (challenged ? undefined : 'it has not answered a challenge of this coordinator lately');
+    const message = `Your machine is connected but cannot serve '${model}' now${why === undefined ? '' : `: ${why}`}.`;
+    return new DarkbloomError('model_not_loaded', message, { retryAfterS: 15 });
   }
   return accounts.hasMachine(account.id)
     ? new DarkbloomError(

@@ -19,6 +19,7 @@ import type {
 import type { Clock } from '../util/clock.js';
 import { Mailbox } from '../util/mailbox.js';
 import type { Machine } from './routing.js';
+import { isGone, mistrustOf, NEW_TRUST, nextTrust, type Trust, type TrustEvent } from './trust.js';
 
 /** What comes back from one attempt, and what happens to it meanwhile. */
 export type AttemptEvent =
@@ -43,6 +44,8 @@ interface OpenAttempt extends Attempt {
 interface SessionOptions {
   accountId: string | undefined;
   send: (message: CoordinatorMessage) => void;
+  /** Ends the connection, because the machine broke a rule of the wire. */
+  hangUp: (reason: string) => void;
   /** Something about this machine changed that a waiting request may care about. */
   changed: () => void;
   clock: Clock;
@@ -54,6 +57,10 @@ const MAX_STRAYS = 1_000;
 const SEED_BYTES = 32;
 /** The longest that a machine's own forecast is believed. */
 const MAX_RETRY_AFTER_S = 600;
+/** Challenges that are over, whose late answers count for nothing. */
+const MAX_OVER = 10;
+/** What a machine reads that does not answer any more (docs/protocol.md, challenges). */
+const UNRESPONSIVE = 'attestation unresponsive — reconnect required';
 
 /** One connected provider, from its `register` to the end of its socket. */
 export class ProviderSession {
@@ -69,7 +76,9 @@ export class ProviderSession {
   #heartbeat: Heartbeat | undefined;
   #challenge: { nonce: string; timeout: Disposable } | undefined;
   #challengedAt: number | undefined;
-  #untrusted: string | undefined;
+  /** Nonces of challenges that are over, the newest last. */
+  readonly #over: string[] = [];
+  #trust: Trust = NEW_TRUST;
   heardAt: number;
 
   constructor(register: Register, options: SessionOptions) {
@@ -87,10 +96,8 @@ export class ProviderSession {
       accountId: this.#options.accountId,
       models: this.#models,
       privateOnly: this.register.private_only ?? false,
-      encrypted:
-        this.#publicKey !== undefined &&
-        this.register.encrypted_response_chunks === true &&
-        this.#untrusted === undefined,
+      encrypted: this.#publicKey !== undefined && this.register.encrypted_response_chunks === true,
+      mistrust: mistrustOf(this.#trust),
       draining: this.#heartbeat?.status === 'draining',
       challengedAt: this.#challengedAt,
       metrics: this.#heartbeat?.system_metrics,
@@ -160,30 +167,54 @@ export class ProviderSession {
   /** Sends a challenge. One that is still open counts as unanswered. */
   challenge(): void {
     const { clock, send, log } = this.#options;
-    this.#challenge?.timeout[Symbol.dispose]();
-    const nonce = randomBytes(SEED_BYTES).toString('base64');
-    const timeout = clock.after(CHALLENGE_TIMEOUT_MS, () => {
-      this.#challenge = undefined;
+    const unanswered = () => {
+      this.#endChallenge();
       log.warn({ provider: this.id }, 'a challenge was not answered');
-    });
-    this.#challenge = { nonce, timeout };
+      this.#judge({ type: 'unanswered' });
+    };
+    if (this.#challenge !== undefined) unanswered();
+    const nonce = randomBytes(SEED_BYTES).toString('base64');
+    this.#challenge = { nonce, timeout: clock.after(CHALLENGE_TIMEOUT_MS, unanswered) };
     send({ type: 'attestation_challenge', nonce, timestamp: new Date(clock.now()).toISOString() });
+  }
+
+  #endChallenge(): void {
+    if (this.#challenge === undefined) return;
+    this.#challenge.timeout[Symbol.dispose]();
+    this.#over.push(this.#challenge.nonce);
+    if (this.#over.length > MAX_OVER) this.#over.shift();
+    this.#challenge = undefined;
   }
 
   /** Nonce and key must be ours and theirs, and a signature must be there. What the machine says of its own security is
    *  recorded and shown, never required: nobody is pushed to say what is not true. */
-  #onAttestation(message: AttestationResponse): void {
+  #onAttestation({ nonce, public_key, signature }: AttestationResponse): void {
     const open = this.#challenge;
-    if (open === undefined || message.nonce !== open.nonce) return;
-    open.timeout[Symbol.dispose]();
-    this.#challenge = undefined;
-    if (message.public_key !== this.register.public_key || message.signature === '') {
+    if (open === undefined || this.#over.includes(nonce)) return;
+    this.#endChallenge();
+    if (nonce === open.nonce && public_key === this.register.public_key && signature !== '') {
+      this.#challengedAt = this.#options.clock.now();
+      this.#judge({ type: 'passed' });
+    } else {
       this.#challengedAt = undefined;
       this.#options.log.warn({ provider: this.id }, 'a challenge was answered wrongly');
-    } else {
-      this.#challengedAt = this.#options.clock.now();
+      this.#judge({ type: 'wrong' });
     }
-    this.#options.changed();
+  }
+
+  /** Tells the machine when it gains or loses trust, and hangs up on one that seems gone. */
+  #judge(event: TrustEvent): void {
+    const { send, hangUp, changed, log } = this.#options;
+    const before = mistrustOf(this.#trust);
+    this.#trust = nextTrust(this.#trust, event);
+    const reason = mistrustOf(this.#trust);
+    if (reason !== before) {
+      const status = reason === undefined ? ({ status: 'online' } as const) : { status: 'untrusted', reason };
+      send({ type: 'trust_status', trust_level: 'none', ...status });
+      log.warn({ provider: this.id, reason }, reason === undefined ? 'provider trusted again' : 'provider not trusted');
+    }
+    if (isGone(this.#trust)) hangUp(UNRESPONSIVE);
+    changed();
   }
 
   /** Seals the body to this machine and sends it. */
@@ -224,9 +255,8 @@ export class ProviderSession {
       const content = readChunk(attempt.channel.open(encrypted_data.ciphertext));
       if (content !== undefined) this.#deliver(message.request_id, { type: 'chunk', content });
     } catch {
-      this.#untrusted = 'an answer was not sealed as promised';
-      this.#options.log.error({ provider: this.id }, this.#untrusted);
-      this.#options.send({ type: 'trust_status', trust_level: 'none', status: 'untrusted', reason: this.#untrusted });
+      this.#options.log.error({ provider: this.id }, 'an answer was not sealed as promised');
+      this.#judge({ type: 'seal_broken' });
       this.#close(
         message.request_id,
         new DarkbloomError('provider_error', 'The machine broke the encryption of its answer.'),

@@ -107,6 +107,7 @@ export class ProviderSocket {
     const session = new ProviderSession(register, {
       accountId: account?.id,
       send: (message) => send(socket, message),
+      hangUp: (reason) => socket.close(POLICY_VIOLATION, reason),
       changed: () => fleet.changed(),
       clock,
       log,

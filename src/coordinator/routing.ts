@@ -19,6 +19,8 @@ export interface Machine {
   privateOnly: boolean;
   /** It can be sealed to, and seals its answers. */
   encrypted: boolean;
+  /** Why it is not trusted, for people; `undefined`: it is. */
+  mistrust: string | undefined;
   /** Wants no new request: paused or draining. */
   draining: boolean;
   /** When it last answered a challenge well, ms since the epoch. */
@@ -72,9 +74,14 @@ export function eligible(machines: readonly Machine[], wish: Wish): Candidate[] 
 function mayServe(machine: Machine, own: boolean, { account, mode, now }: Wish): boolean {
   if (machine.accountId === undefined || !machine.encrypted || machine.draining) return false;
   if (machine.metrics?.thermal_state === 'critical') return false;
-  if (machine.challengedAt === undefined || now - machine.challengedAt > CHALLENGE_FRESHNESS_MS) return false;
+  if (machine.mistrust !== undefined || !hasFreshChallenge(machine, now)) return false;
   if (own) return true;
   return mode !== 'self' && !machine.privateOnly && account.acceptUnattested;
+}
+
+/** Whether the machine passed a challenge lately. */
+export function hasFreshChallenge({ challengedAt }: Machine, now: number): boolean {
+  return challengedAt !== undefined && now - challengedAt <= CHALLENGE_FRESHNESS_MS;
 }
 
 function serves(machine: Machine, build: string, weightHash: string | undefined): boolean {

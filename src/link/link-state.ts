@@ -4,6 +4,7 @@ import { RECONNECT_BASE_MS, RECONNECT_CAP_MS } from '../protocol/limits.js';
  *   waiting ──timer──▶ dialing ──open──▶ registering ──sent──▶ online
  *      ▲                  └─────────────────┴── lost ────────────┤
  *      └─────────────────────────────────────────────────────────┘
+ *   any ──woke──▶ waiting, for nothing
  *   any ──stop──▶ closed
  *
  * The wire has no acknowledgement of `register`: once it is flushed, the link is online. There is no last attempt.
@@ -21,6 +22,7 @@ export type LinkEvent =
   | { type: 'open' }
   | { type: 'sent' }
   | { type: 'lost'; random: number; wasGood: boolean }
+  | { type: 'woke' }
   | { type: 'stop' };
 
 /** The only place where the link changes. An event that does not fit the state changes nothing. */
@@ -38,6 +40,8 @@ export function nextLinkState(state: LinkState, event: LinkEvent): LinkState {
       const attempt = event.wasGood ? 0 : state.attempt + 1;
       return { name: 'waiting', attempt, delayMs: backoffMs(attempt, event.random) };
     }
+    case 'woke':
+      return { name: 'waiting', attempt: 0, delayMs: 0 };
     case 'stop':
       return { name: 'closed' };
     default:

@@ -7,7 +7,6 @@ import {
   MAX_PROVIDER_INBOUND_BYTES,
   PING_PERIOD_MS,
   PONG_TIMEOUT_MS,
-  SLEEP_GAP_MS,
 } from '../protocol/limits.js';
 import type { Heartbeat, ProviderMessage, Register } from '../protocol/provider-messages.js';
 import { every, type Clock } from '../util/clock.js';
@@ -52,6 +51,8 @@ export class Link {
   #socket: WebSocket | undefined;
   #connection: Connection | undefined;
   #timers: Disposable[] = [];
+  /** The connection that is ending was given up because the machine slept. */
+  #slept = false;
   readonly #online: (() => void)[] = [];
 
   constructor(options: LinkOptions) {
@@ -88,6 +89,29 @@ export class Link {
   /** Sends a heartbeat at once, for news that should not wait for the next one. */
   async report(): Promise<void> {
     if (this.#state.name === 'online' && this.#connection !== undefined) await this.#beat(this.#connection);
+  }
+
+  /** The machine slept. Whatever a socket says, its other end may have gone; so it is dialled anew, at once and with the
+   *  waits from the beginning, because the failures before say nothing of the network now. */
+  woke(): void {
+    this.#options.log.info({ state: this.#state.name }, 'the machine slept; connecting anew');
+    switch (this.#state.name) {
+      case 'closed':
+        return;
+      case 'waiting':
+        this.#stopTimers();
+        this.#change({ type: 'woke' });
+        this.#wait();
+        return;
+      case 'dialing':
+      case 'registering':
+      case 'online':
+        this.#slept = true;
+        this.#socket?.terminate(); // and what follows is in #lost
+        return;
+      default:
+        this.#state satisfies never;
+    }
   }
 
   async close(): Promise<void> {
@@ -152,18 +176,13 @@ export class Link {
     }
   }
 
-  /** Pings, and drops a socket that stopped answering or that slept with the machine. */
+  /** Pings, and drops a socket that stopped answering. */
   #watch(socket: WebSocket): Disposable {
-    const { clock, log } = this.#options;
+    const { clock } = this.#options;
     let lastPong = clock.now();
-    let lastTick = clock.now();
     socket.on('pong', () => (lastPong = clock.now()));
     return every(clock, PING_PERIOD_MS, () => {
-      const now = clock.now();
-      const slept = now - lastTick > PING_PERIOD_MS + SLEEP_GAP_MS;
-      lastTick = now;
-      if (slept) log.info('the machine slept; connecting anew');
-      if (slept || now - lastPong > PONG_TIMEOUT_MS) socket.terminate();
+      if (clock.now() - lastPong > PONG_TIMEOUT_MS) socket.terminate();
       else socket.ping();
     });
   }
@@ -176,15 +195,19 @@ export class Link {
 
   #lost(code: number, reason: string): void {
     const before = this.#state.name;
-    this.#lastLoss = reason === '' ? `closed with code ${code}` : reason;
+    const slept = this.#slept;
+    this.#slept = false;
+    this.#lastLoss = slept ? 'the machine slept' : reason === '' ? `closed with code ${code}` : reason;
     this.#stopTimers();
     const lasted = before === 'online' && this.#options.clock.now() - this.#since >= GOOD_AFTER_MS;
     const wasGood = lasted || (before === 'online' && (code === NORMAL || code === GOING_AWAY));
-    this.#change({ type: 'lost', random: this.#options.random(), wasGood });
+    const { random } = this.#options;
+    this.#change(slept ? { type: 'woke' } : { type: 'lost', random: random(), wasGood });
     if (before === 'online' || before === 'registering') this.#options.lost();
     if (this.#state.name !== 'waiting') return;
     const { attempt, delayMs } = this.#state;
-    this.#options.log.warn({ attempt, delayMs: Math.round(delayMs), code, reason }, 'link lost');
+    const said = { attempt, delayMs: Math.round(delayMs), code, reason: this.#lastLoss };
+    this.#options.log.warn(said, 'link lost');
     this.#wait();
   }
 

@@ -86,13 +86,23 @@ async function ownModel(name: string, path: string, catalog: readonly CatalogMod
       `models.files.${name}: the catalogue has a model of that name. Choose another.`,
     );
   }
-  const facts = await readGguf(path);
+  const facts = await readNamed(name, path);
   return {
     ...unknownModel(facts, path),
     id: ownBuildId(name, facts),
     alias: name,
     displayName: basename(path, '.gguf'),
   };
+}
+
+/** Says in an error which line of the settings named the file. */
+async function readNamed(name: string, path: string): Promise<GgufFacts> {
+  try {
+    return await readGguf(path);
+  } catch (error) {
+    if (!(error instanceof DarkbloomError)) throw error;
+    throw new DarkbloomError(error.code, `models.files.${name}: ${error.message}`, { cause: error });
+  }
 }
 
 /** The build id of a file that the catalogue does not know. */

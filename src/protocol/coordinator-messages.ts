@@ -22,7 +22,11 @@ export const AttestationChallenge = z
     nonce: z.string().describe('base64 of random bytes'),
     timestamp: z.string().describe('RFC 3339; signed together with the nonce'),
   })
-  .describe('At once after `register`, then every 5 minutes; 30 s to answer.');
+  .describe(
+    'At once after `register`, then every 5 minutes; 30 s to answer. In a row, three unanswered ones mean that no request ' +
+      'comes until one is answered, three wrong answers that none comes on this connection, and six unanswered ones close ' +
+      'it with code 1008.',
+  );
 export type AttestationChallenge = z.infer<typeof AttestationChallenge>;
 
 const RuntimeStatus = z

@@ -24,7 +24,8 @@ interface StatusFacts {
       }
     | undefined;
   slots: readonly SlotSnapshot[];
-  models: readonly { id: string; alias: string }[];
+  /** `missingFile`: its file when that is not there any more. */
+  models: readonly { id: string; alias: string; missingFile?: string | undefined }[];
   memory: { limitBytes: number; usedBytes: number };
   /** Answers since the start, through every door. */
   served: { requests: number; tokens: number };
@@ -77,10 +78,12 @@ function trustOf(view: NonNullable<StatusFacts['view']>): NonNullable<Status['tr
 }
 
 function modelStatus(slot: SlotSnapshot, models: StatusFacts['models']): Status['models'][number] {
+  const { alias = slot.id, missingFile } = models.find(({ id }) => id === slot.id) ?? {};
   return {
-    alias: models.find(({ id }) => id === slot.id)?.alias ?? slot.id,
+    alias,
     build: slot.id,
     state: slot.state,
+    ...(missingFile === undefined ? {} : { missing_file: missingFile }),
     memory_bytes: slot.bytes,
     memory_measured: slot.isMeasured,
     memory_predicted: {

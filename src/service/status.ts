@@ -9,6 +9,8 @@ const ModelStatus = z.object({
   build: z.string(),
   /** `waiting`: for memory that other models have. */
   state: z.enum(['absent', 'waiting', 'loading', 'ready', 'unloading', 'failed']),
+  /** Its file when that is not there any more. */
+  missing_file: z.string().optional(),
   /** Memory when loaded, bytes: measured once it was loaded, until then predicted. */
   memory_bytes: z.number(),
   memory_measured: z.boolean().optional(),

@@ -309,7 +309,10 @@ test.each([
   [{}, 'the coordinator accepts this runtime'],
   [{ runtime_verified: true }, 'the coordinator accepts this runtime'],
   [{ runtime_verified: false }, 'not routable here, so no requests come: the runtime is not accepted'],
-  [{ runtime_verified: true, level: 'none', status: 'untrusted', reason: 'SIP is off' }, 'none, untrusted, SIP is off'],
+  [
+    { runtime_verified: true, level: 'none', status: 'untrusted', reason: 'SIP is off' },
+    'not trusted, so no requests come: SIP is off',
+  ],
 ])('trust %j is told as: %s', (trust, words) => {
   expect(lineOf({ ...IDLE, trust }, 'trust')).toBe(`trust       ${words}`);
 });

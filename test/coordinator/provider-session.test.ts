@@ -149,21 +149,6 @@ describe('a challenge', () => {
     expect(session.machine.challengedAt).toBe(clock.now());
   });
 
-  test('is still open after an answer with another nonce', () => {
-    const { session, provider, clock } = play();
-    provider.passChallenge({ nonce: 'bm90IHRoZSBub25jZQ==' });
-    expect(session.machine.challengedAt).toBeUndefined();
-    const [challenge] = provider.sentOf('attestation_challenge');
-    const { publicKey } = provider.identity;
-    provider.say({
-      type: 'attestation_response',
-      nonce: challenge?.nonce ?? '',
-      signature: 'x',
-      public_key: publicKey,
-    });
-    expect(session.machine.challengedAt).toBe(clock.now());
-  });
-
   test('is answered once: the same answer again counts for nothing', () => {
     const { session, provider, clock } = play();
     provider.passChallenge();
@@ -177,6 +162,7 @@ describe('a challenge', () => {
 
   test.each([
     ['another key', { public_key: 'a2V5' }],
+    ['another nonce', { nonce: 'bm90IHRoZSBub25jZQ==' }],
     ['no signature', { signature: '' }],
   ])('that was answered with %s takes back what was passed before', (_, changes) => {
     const { session, provider, changed } = play();
@@ -198,7 +184,7 @@ describe('a challenge', () => {
     expect(session.machine.challengedAt).toBe(passedAt);
   });
 
-  test('replaces the one that is still open', () => {
+  test('replaces the one that is still open, whose answer comes too late then', () => {
     const { session, provider, clock } = play();
     session.challenge();
     clock.turn(29_999);
@@ -211,6 +197,51 @@ describe('a challenge', () => {
     expect(session.machine.challengedAt).toBeUndefined();
     provider.say({ type: 'attestation_response', nonce: second ?? '', signature: 'x', public_key: publicKey });
     expect(session.machine.challengedAt).toBe(clock.now());
+  });
+
+  test('that was answered wrongly three times in a row costs the machine its trust, until it connects anew', () => {
+    const { session, provider } = play();
+    const wrong = () => provider.passChallenge({ public_key: 'a2V5' });
+    wrong();
+    wrong();
+    provider.passChallenge();
+    wrong();
+    wrong();
+    expect([session.machine.mistrust, provider.sentOf('trust_status')]).toEqual([undefined, []]);
+    wrong();
+    const reason = '3 answers in a row to its challenges were wrong';
+    expect(session.machine.mistrust).toBe(reason);
+    provider.passChallenge();
+    expect(session.machine.mistrust).toBe(reason);
+    expect(provider.sentOf('trust_status')).toEqual([
+      { type: 'trust_status', trust_level: 'none', status: 'untrusted', reason },
+    ]);
+  });
+
+  test('that was not answered three times in a row costs the trust until one is; six times, the connection', () => {
+    const { session, provider, clock } = play();
+    const silence = (times: number) => {
+      for (let time = 0; time < times; time++) {
+        session.challenge();
+        clock.turn(30_000);
+      }
+    };
+    silence(2);
+    expect(session.machine.mistrust).toBeUndefined();
+    silence(1);
+    const reason = '3 challenges in a row were not answered';
+    expect(session.machine.mistrust).toBe(reason);
+    silence(2);
+    provider.passChallenge();
+    expect(session.machine.mistrust).toBeUndefined();
+    expect(provider.sentOf('trust_status')).toEqual([
+      { type: 'trust_status', trust_level: 'none', status: 'untrusted', reason },
+      { type: 'trust_status', trust_level: 'none', status: 'online' },
+    ]);
+    silence(5);
+    expect(provider.hungUp).toEqual([]);
+    silence(1);
+    expect(provider.hungUp).toEqual(['attestation unresponsive — reconnect required']);
   });
 });
 
@@ -350,12 +381,12 @@ test.each<[string, (request: PlayedRequest, provider: ScriptedProvider) => void]
   expect(provider.sentOf('trust_status')).toEqual([
     { type: 'trust_status', trust_level: 'none', status: 'untrusted', reason: expect.any(String) as string },
   ]);
-  expect(session.machine.encrypted).toBe(false);
+  expect(session.machine.mistrust).toBe('an answer was not sealed as promised');
   expect(changed).toHaveBeenCalled();
 
   provider.passChallenge();
   provider.beat();
-  expect(session.machine.encrypted).toBe(false);
+  expect(session.machine.mistrust).toBe('an answer was not sealed as promised');
 });
 
 describe('a chunk that nobody waits for', () => {
@@ -377,7 +408,7 @@ describe('a chunk that nobody waits for', () => {
   test('costs no trust, whatever is in it', async () => {
     const { provider, session } = await playRequest();
     provider.say({ type: 'inference_response_chunk', request_id: 'never heard of', data: 'in clear' });
-    expect(session.machine.encrypted).toBe(true);
+    expect(session.machine.mistrust).toBeUndefined();
   });
 
   test('of very many requests is answered all the same', () => {

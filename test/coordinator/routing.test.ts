@@ -47,6 +47,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     ...serving(model(BUILD)),
     privateOnly: true,
     encrypted: true,
+    mistrust: undefined,
     draining: false,
     challengedAt: NOW,
     ...hot('nominal'),
@@ -129,6 +130,7 @@ describe("another person's machine", () => {
 test.each<[string, Partial<Machine>]>([
   ['is linked to no account', { accountId: undefined }],
   ['cannot be sealed to', { encrypted: false }],
+  ['is not trusted', { mistrust: '3 challenges in a row were not answered' }],
   ['is draining', { draining: true }],
   ['is too hot', hot('critical')],
   ['never answered a challenge', { challengedAt: undefined }],

@@ -26,6 +26,8 @@ export class ScriptedProvider {
   readonly identity = new Identity();
   readonly session: ProviderSession;
   readonly sent: CoordinatorMessage[] = [];
+  /** The reasons for which the coordinator wanted to end the connection. */
+  readonly hungUp: string[] = [];
   readonly #waiting: (() => void)[] = [];
   readonly #clock: Clock;
   #read = 0;
@@ -34,7 +36,14 @@ export class ScriptedProvider {
     this.#clock = clock;
     this.session = new ProviderSession(
       { ...registerFrame(this.identity.publicKey), ...register },
-      { accountId, send: (message) => this.#take(message), changed, clock, log: silentLog() },
+      {
+        accountId,
+        send: (message) => this.#take(message),
+        hangUp: (reason) => void this.hungUp.push(reason),
+        changed,
+        clock,
+        log: silentLog(),
+      },
     );
     if (rows !== undefined) this.beat({ rows });
   }

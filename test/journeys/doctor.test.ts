@@ -32,7 +32,7 @@ test('doctor names a model file that is not there, with what to do, and fails', 
   const ended = await runCommand(['doctor'], temporary.home.folder);
   expect(ended.code).toBe(65);
   expect(ended.stdout).toMatch(
-    /✗ models +The model file \/nowhere\.gguf cannot be used: there is no such file\. Replace/u,
+    /✗ models +models\.files\.[\w-]+: The model file \/nowhere\.gguf cannot be used: there is no such file\. Replace/u,
   );
 });
 

@@ -14,8 +14,10 @@ const events: LinkEvent[] = [
   { type: 'open' },
   { type: 'sent' },
   { type: 'lost', random: 0.5, wasGood: false },
+  { type: 'woke' },
   { type: 'stop' },
 ];
+const atOnce: LinkState = { name: 'waiting', attempt: 0, delayMs: 0 };
 
 /** The arrows of the drawing; everything else changes nothing. */
 const arrows: Record<string, LinkState> = {
@@ -25,6 +27,10 @@ const arrows: Record<string, LinkState> = {
   'dialing lost': { name: 'waiting', attempt: 4, delayMs: 12_000 },
   'registering lost': { name: 'waiting', attempt: 4, delayMs: 12_000 },
   'online lost': { name: 'waiting', attempt: 4, delayMs: 12_000 },
+  'waiting woke': atOnce,
+  'dialing woke': atOnce,
+  'registering woke': atOnce,
+  'online woke': atOnce,
   'waiting stop': closed,
   'dialing stop': closed,
   'registering stop': closed,

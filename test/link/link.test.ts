@@ -4,6 +4,7 @@ import { Link, type Connection } from '../../src/link/link.js';
 import { silentLog } from '../../src/log.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
 import { Heartbeat, Register } from '../../src/protocol/provider-messages.js';
+import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { ownFixture } from '../support/shared-fixtures.js';
 import { DialledServer, type Dialled } from './dialled-server.js';
@@ -73,6 +74,11 @@ class LinkStage implements AsyncDisposable {
   /** Resolves when the link has lost so many connections and attempts. */
   async untilLost(losses: number): Promise<void> {
     await this.#until(() => this.losses >= losses);
+  }
+
+  /** Resolves when the link waits to dial: for a loss that draws no wait. */
+  async untilWaiting(): Promise<void> {
+    await eventually('the link waits', () => (this.link.state.name === 'waiting' ? true : undefined));
   }
 
   async untilReceived(frames: number): Promise<void> {
@@ -175,27 +181,6 @@ describe('a connection', () => {
     expect(await (await stage.online(1_000)).frame()).toBe('register');
   });
 
-  test.each([
-    { gap: 40_001, losses: 1 },
-    { gap: 40_000, losses: 0 },
-  ])('whose tick comes after $gap ms, in place of 10000, is lost $losses times: that was a sleep', async (told) => {
-    await using stage = await LinkStage.start({ autoPong: false });
-    const connection = await stage.online();
-    stage.clock.turn(10_000);
-    await connection.ping();
-    stage.clock.sleep(told.gap - 15_000);
-    connection.pong(); // late, and yet not so late that it alone would tell
-    await stage.caughtUp(connection);
-    stage.clock.sleep(15_000);
-    stage.clock.turn(0);
-    if (told.losses === 0) await connection.ping();
-    else {
-      await stage.untilLost(1);
-      await stage.online(1_000);
-    }
-    expect([stage.losses, stage.server.knocks]).toEqual([told.losses, told.losses + 1]);
-  });
-
   test('that is gone takes its requests and its timers with it; what is still sent over it goes nowhere', async () => {
     await using stage = await LinkStage.start();
     const first = await stage.online();
@@ -237,6 +222,54 @@ describe('the wait before dialling again', () => {
     await stage.untilLost(7);
     expect(stage.link.state).toEqual({ name: 'waiting', attempt: 0, delayMs: 750 });
     await stage.online(750);
+  });
+});
+
+describe('when the machine slept', () => {
+  test('a connection is given up and dialled at once, its requests are lost, and its end is told as what it was', async () => {
+    await using stage = await LinkStage.start();
+    const before = await stage.online();
+    stage.link.woke();
+    expect(await before.closed).toBe(1006);
+    await stage.untilWaiting();
+    const after = await stage.online();
+    expect(await after.frame()).toBe('register');
+    expect([stage.lost, stage.link.lastLoss, stage.losses]).toEqual([1, 'the machine slept', 0]); // no wait was drawn
+    expect(stage.link.state).toEqual({ name: 'online', attempt: 0 });
+  });
+
+  test('a wait ends at once and the next ones begin anew', async () => {
+    await using stage = await LinkStage.start();
+    stage.server.accepts = false;
+    stage.clock.turn(0);
+    for (const losses of [1, 2, 3]) {
+      await stage.untilLost(losses);
+      const { state } = stage.link;
+      if (state.name === 'waiting' && losses < 3) stage.clock.turn(state.delayMs);
+    }
+    expect(stage.link.state).toMatchObject({ name: 'waiting', attempt: 3 });
+    stage.link.woke();
+    stage.clock.turn(0);
+    await stage.untilLost(4);
+    expect(stage.server.knocks).toBe(4);
+    expect(stage.link.state).toEqual({ name: 'waiting', attempt: 1, delayMs: 1_500 });
+  });
+
+  test('a dial that is under way is given up for a new one', async () => {
+    await using stage = await LinkStage.start();
+    stage.clock.turn(0);
+    expect(stage.link.state.name).toBe('dialing');
+    stage.link.woke();
+    await stage.untilWaiting();
+    await stage.online();
+    expect(stage.link.state).toEqual({ name: 'online', attempt: 0 });
+  });
+
+  test('a link that was closed stays so', async () => {
+    await using stage = await LinkStage.start();
+    await stage.link.close();
+    stage.link.woke();
+    expect([stage.link.state, stage.clock.pending]).toEqual([{ name: 'closed' }, 0]);
   });
 });
 

@@ -4,6 +4,7 @@ import { DarkbloomError } from '../../errors.js';
 import { startedByLaunchd } from '../../service/agent-plist.js';
 import type { Agent } from '../../service/agent.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
+import { warnBeforeInstall } from '../install-warnings.js';
 import { runAsService, runInTerminal } from '../run-daemon.js';
 import { sendFirstRequest, untilServing } from '../setup/first-request.js';
 import { isFirstRun, setUp, type Answers } from '../setup/first-run.js';
@@ -82,6 +83,7 @@ async function start(flags: StartFlags): Promise<void> {
 
 async function startInBackground(agent: Agent, home: Home, firstModel: string | undefined): Promise<void> {
   loadSettings(home, environment, {}); // what is wrong in them is told here rather than in the log of a service
+  warnBeforeInstall(home, environment);
   print('Starting the background service …');
   reportOutcome(await agent.start());
   if (firstModel !== undefined) await sendFirstRequest(await untilServing(home), firstModel);

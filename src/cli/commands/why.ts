@@ -7,7 +7,7 @@ import { readDiscovery } from '../../service/discovery.js';
 import type { BlockedStatus, Status } from '../../service/status.js';
 import { askStatus } from '../control-client.js';
 import { print, style } from '../style.js';
-import { whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
+import { modelToAsk, whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
 import { tryJson } from '../../util/json.js';
 
 const SCHEMA_VERSION = 1;
@@ -19,20 +19,23 @@ const NOT_SERVED_EXIT = 75;
 export function whyCommand(): Command {
   return new Command('why')
     .description('the first thing that keeps this machine from serving a request, and what to do')
+    .argument('[model]', 'the model to ask for; without it a loaded one, else the smallest')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
       `
 Looks at the daemon, its connection and what the coordinator said, then sends a real request of one token through the
-whole path to a machine of yours: this one, unless you have others. It is free, and loads a model if none is loaded. Exit code 0 when it was answered, 75 if not.`,
+whole path to a machine of yours: this one, unless you have others. It is free, and loads a model if none is loaded. Exit code 0 when it was answered, 75 if not.
+
+Examples:
+  $ darkbloom-provider why
+  $ darkbloom-provider why darkbloom-tiny-chat --json | jq -r .cause`,
     )
     .action(why);
 }
 
-async function why({ json }: { json?: true }): Promise<void> {
-  const home = findHome(environment);
-  const status = await statusIfRunning(home);
-  const finding = whyOf(status) ?? whyOfCanary(await canary(home, status));
+async function why(model: string | undefined, { json }: { json?: true }): Promise<void> {
+  const finding = await find(findHome(environment), model);
   if (json === true) {
     const { cause, sentence, nextStep } = finding;
     print(
@@ -49,11 +52,23 @@ function printFinding({ sentence, nextStep }: Finding): void {
   if (nextStep !== undefined) print(`${style.bold('Next:')} ${nextStep}`);
 }
 
-async function statusIfRunning(home: Home): Promise<Status | BlockedStatus | undefined> {
+async function find(home: Home, name: string | undefined): Promise<Finding> {
+  const status = await statusIfRunning(home);
+  const finding = whyOf(status);
+  if (finding !== undefined) return finding;
+  if (status === undefined || status === 'unanswered' || status.state === 'blocked') {
+    throw new TypeError('There is no daemon to ask.');
+  }
+  const model = modelToAsk(status, name);
+  return 'cause' in model ? model : whyOfCanary(await canary(home, status, model.build), status, model);
+}
+
+async function statusIfRunning(home: Home): Promise<Status | BlockedStatus | 'unanswered' | undefined> {
   try {
     return await askStatus(home);
   } catch (error) {
     if (error instanceof DarkbloomError && error.code === 'machine_offline') return undefined;
+    if (error instanceof DarkbloomError && error.code === 'timeout') return 'unanswered';
     throw error;
   }
 }
@@ -61,9 +76,7 @@ async function statusIfRunning(home: Home): Promise<Status | BlockedStatus | und
 const ErrorBody = z.object({ error: z.object({ code: z.string().optional(), message: z.string() }) });
 
 /** One token from this machine, asked for at its coordinator like any client would. */
-async function canary(home: Home, status: Status | BlockedStatus | undefined): Promise<Canary> {
-  if (status === undefined || status.state === 'blocked') throw new TypeError('There is no daemon to ask.');
-  const model = modelToAsk(status);
+async function canary(home: Home, status: Status, build: string): Promise<Canary> {
   const { coordinator_url: url } = status.connection;
   const begun = performance.now();
   try {
@@ -74,11 +87,11 @@ async function canary(home: Home, status: Status | BlockedStatus | undefined): P
         'content-type': 'application/json',
         'x-darkbloom-route': 'self',
       },
-      body: JSON.stringify({ model: model.build, messages: [{ role: 'user', content: 'ping' }], max_tokens: 1 }),
+      body: JSON.stringify({ model: build, messages: [{ role: 'user', content: 'ping' }], max_tokens: 1 }),
       signal: AbortSignal.timeout(CANARY_TIMEOUT_MS),
     });
     const text = await response.text();
-    if (response.ok) return { answered: true, ms: Math.round(performance.now() - begun), model: model.alias };
+    if (response.ok) return { answered: true, ms: Math.round(performance.now() - begun) };
     const said = ErrorBody.safeParse(tryJson(text)).data?.error;
     return {
       answered: false,
@@ -87,20 +100,14 @@ async function canary(home: Home, status: Status | BlockedStatus | undefined): P
       message: said?.message ?? text.slice(0, 200),
     };
   } catch (error) {
-    const message = error instanceof Error ? error.message : 'no answer';
-    return { answered: false, status: 0, code: 'no_answer', message };
+    return { answered: false, status: 0, code: 'no_answer', message: reasonOf(error) };
   }
 }
 
-/** A loaded model if there is one, else the smallest. */
-function modelToAsk({ models }: Status): Status['models'][number] {
-  const ranked = [...models].sort(
-    (a, b) => Number(b.state === 'ready') - Number(a.state === 'ready') || a.memory_bytes - b.memory_bytes,
-  );
-  const [first] = ranked;
-  if (first === undefined)
-    throw new DarkbloomError('model_not_found', 'This machine has no model at all. See: darkbloom-provider models');
-  return first;
+/** `fetch` says why in the cause alone. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'no reason given';
+  return error.cause instanceof Error ? error.cause.message : error.message;
 }
 
 /** The owner's key for the coordinator in this home; the link token, which acts as its account, for another. */

@@ -1,0 +1,36 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { runCommand, RunningCommand } from '../support/command.js';
+import { TemporaryHome } from '../support/temporary-home.js';
+
+test('uninstall lists what it removes, refuses while a daemon runs, and leaves nothing', async () => {
+  using temporary = new TemporaryHome();
+  const userHome = temporary.home.folder;
+  const folder = join(userHome, 'node');
+  const env = { HOME: userHome, DARKBLOOM_PROVIDER_HOME: folder };
+  const run = (...args: string[]) => runCommand(args, userHome, env);
+  const before = readdirSync(userHome);
+  {
+    await using daemon = new RunningCommand(['start', '--foreground', '--port', '0'], userHome, env);
+    await daemon.says(/Ready/u);
+    await run('why'); // a request, and a model loaded for it
+    await run('coordinator', 'credit', 'owner', '2.5');
+    expect(await run('uninstall', '--yes')).toMatchObject({
+      code: 65,
+      stderr: expect.stringMatching(/A daemon runs/u),
+    });
+    expect(await run('stop')).toMatchObject({ code: 0, stderr: '' });
+  }
+  const dry = await run('uninstall', '--dry-run');
+  expect(dry).toMatchObject({ code: 0, stderr: '' });
+  expect(dry.stdout).toMatch(/balance of owner: 2\.500000 USD/u);
+  expect(dry.stdout).toMatch(/keys: 1 API keys/u);
+  expect(dry.stdout).toContain(folder);
+  expect(existsSync(folder)).toBe(true);
+  expect(await run('uninstall')).toMatchObject({ code: 64, stderr: expect.stringMatching(/--yes/u) });
+
+  expect(await run('uninstall', '--yes')).toMatchObject({ code: 0 });
+  expect(readdirSync(userHome)).toEqual(before);
+  expect((await run('uninstall', '--yes')).stdout).toMatch(/nothing of this program/u);
+});
