@@ -196,7 +196,8 @@ async function adoptCommand(name: string | undefined, { json }: { json?: true })
   try {
     const onProgress = (done: number, total: number) =>
       line.show(done / total, `${inWords(done)} of ${inWords(total)}`);
-    const { alias, id } = await adopt(candidate, { homeFolder: home.folder, catalog: models, onProgress });
+    const namesInSettings = Object.keys(settings.models.files);
+    const { alias, id } = await adopt(candidate, { homeFolder: home.folder, catalog: models, namesInSettings, onProgress });
     line.end();
     printDone(`${alias} (${id}) is used where it lies. ${RESTART}`);
   } finally {
