@@ -44,7 +44,7 @@ function longFact(name: string, text: string, width: number): string[] {
 }
 
 /** Words in lines of at most `width`, but for a word that is longer. */
-function wrapped(text: string, width: number): string[] {
+export function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);

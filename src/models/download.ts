@@ -11,7 +11,7 @@ import { sizeOf, sourcesOf, type CatalogFile, type HostedBuild, type Source } fr
 import { lockDownload } from './download-lock.js';
 import { sha256Of } from './file-hash.js';
 import { journalOf, keptBytes, PartFile } from './part-file.js';
-import { buildFolder, filePlace, fileProblem, lockPlace, partPlace, writeVerified } from './places.js';
+import { buildFolder, filePlace, fileProblem, lockPlace, partPlace, verifiedPlace, writeVerified } from './places.js';
 import { progressOf, withSample, type Progress, type Sample } from './progress.js';
 import { requestRange } from './range-request.js';
 import { segmentsEndingIn, type Segment } from './segments.js';
@@ -113,7 +113,7 @@ class Download {
       return true;
     }
     rmSync(path, { force: true });
-    rmSync(`${path}.verified`, { force: true });
+    rmSync(verifiedPlace(path), { force: true });
     return false;
   }
 

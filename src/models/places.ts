@@ -105,10 +105,20 @@ export function seenNow(path: string, sha256: string): Seen {
   return { size_bytes: size, mtime_ms: Math.floor(mtimeMs), sha256 };
 }
 
+/** Where it is remembered what a file was when its hash was computed. */
+export function verifiedPlace(path: string): string {
+  return `${path}.verified`;
+}
+
+/** The hash that a downloaded file had when it was verified; `undefined` when nobody did. */
+export function verifiedHash(path: string): string | undefined {
+  return readRecord(verifiedPlace(path), VerifiedRecord)?.sha256;
+}
+
 /** Remembers that the whole file has this hash. */
 export function writeVerified(path: string, sha256: string): void {
   const record: z.infer<typeof VerifiedRecord> = { schema_version: 1, ...seenNow(path, sha256) };
-  writePrivateFile(`${path}.verified`, `${JSON.stringify(record)}\n`);
+  writePrivateFile(verifiedPlace(path), `${JSON.stringify(record)}\n`);
 }
 
 export function writeAdopted(homeFolder: string, record: AdoptedRecord): void {
@@ -123,7 +133,7 @@ export function fileProblem(path: string, expected: { size_bytes: number; sha256
       ? `${path} was not downloaded to its end. Run the download again: it continues.`
       : `${path} is missing.`;
   }
-  const record = readRecord(`${path}.verified`, VerifiedRecord);
+  const record = readRecord(verifiedPlace(path), VerifiedRecord);
   if (record === undefined) return `${path} was not verified. Verify or download the model again.`;
   if (record.sha256 !== expected.sha256 || size !== expected.size_bytes) {
     return `${path} is not the file of the catalogue. Download the model again.`;
@@ -219,7 +229,7 @@ export async function verifyBuild(homeFolder: string, build: CatalogBuild, signa
     if (sha256 === file.sha256) {
       writeVerified(path, sha256);
     } else {
-      rmSync(`${path}.verified`, { force: true }); // what was true once is not any more: neither served nor believed
+      rmSync(verifiedPlace(path), { force: true }); // what was true once is not any more: neither served nor believed
       problems.push(`${path} is damaged: its SHA-256 is ${sha256}, not ${file.sha256}. Download the model again.`);
     }
   }

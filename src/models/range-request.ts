@@ -130,7 +130,8 @@ async function within<T>(stallMs: number, abort: LinkedAbort, step: () => Promis
   try {
     return await Promise.race([step(), aborted]);
   } catch (error) {
-    if (signal.reason === stalled) return { kind: 'broken', reason: `no byte came for ${Math.round(stallMs / 1000)} s` };
+    if (signal.reason === stalled)
+      return { kind: 'broken', reason: `no byte came for ${Math.round(stallMs / 1000)} s` };
     signal.throwIfAborted();
     return { kind: 'broken', reason: reasonOf(error) };
   } finally {

@@ -1,0 +1,71 @@
+import { homedir } from 'node:os';
+import { environment } from '../../../config.js';
+import { DarkbloomError } from '../../../errors.js';
+import { adopt, findCandidates, type Candidate } from '../../../models/adopt.js';
+import { inWords } from '../../../models/byte-words.js';
+import { progressLine } from '../../progress-line.js';
+import { print, printDone, style } from '../../style.js';
+import { here, RESTART, SCHEMA_VERSION } from './here.js';
+import { printTable } from './table.js';
+
+export async function adoptCommand(name: string | undefined, { json }: { json?: true }): Promise<void> {
+  const { home, settings, models } = here();
+  const folders = {
+    userHome: homedir(),
+    huggingFaceHome: environment['HF_HOME'],
+    ollamaModels: environment['OLLAMA_MODELS'],
+  };
+  const { candidates, unusable } = await findCandidates(folders, models);
+  if (name === undefined) {
+    if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, candidates, unusable }));
+    else printCandidates(candidates, unusable);
+    return;
+  }
+  const candidate = candidateOf(name, candidates);
+  const line = progressLine(`hashing ${candidate.name}`);
+  try {
+    const onProgress = (done: number, total: number) =>
+      line.show(done / total, `${inWords(done)} of ${inWords(total)}`);
+    const namesInSettings = Object.keys(settings.models.files);
+    const { alias, id } = await adopt(candidate, {
+      homeFolder: home.folder,
+      catalog: models,
+      namesInSettings,
+      onProgress,
+    });
+    line.end();
+    printDone(`${alias} (${id}) is used where it lies. ${RESTART}`);
+  } finally {
+    line.end();
+  }
+}
+
+/** The one of that name or path.
+ *  @throws DarkbloomError `model_not_found`, `usage` when the name is that of several. */
+function candidateOf(name: string, candidates: readonly Candidate[]): Candidate {
+  const [candidate, ...others] = candidates.filter((each) => each.name === name || each.paths.includes(name));
+  if (candidate === undefined) {
+    throw new DarkbloomError(
+      'model_not_found',
+      `No application holds '${name}'. \`models adopt\` lists what there is.`,
+    );
+  }
+  if (others.length > 0) {
+    const paths = [candidate, ...others].map((each) => each.paths[0] ?? '');
+    throw new DarkbloomError('usage', `Several files are called '${name}'. Name one by its path: ${paths.join(', ')}.`);
+  }
+  return candidate;
+}
+
+function printCandidates(
+  candidates: readonly Candidate[],
+  unusable: readonly { path: string; reason: string }[],
+): void {
+  if (candidates.length === 0) print('Ollama, LM Studio and the Hugging Face cache hold no GGUF model here.');
+  else {
+    const rows = candidates.map((each) => [each.name, each.foundIn, each.quantization, inWords(each.sizeBytes)]);
+    printTable(['name', 'found in', 'build', 'size'], rows);
+    print('Use one with: darkbloom-provider models adopt NAME');
+  }
+  for (const { path, reason } of unusable) print(`${style.yellow('cannot be used')} ${path}: ${reason}`);
+}
