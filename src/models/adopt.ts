@@ -5,7 +5,16 @@ import { DarkbloomError } from '../errors.js';
 import type { CatalogBuild, CatalogModel } from './catalog.js';
 import { sha256Of } from './file-hash.js';
 import { readGguf, splitParts } from './gguf.js';
-import { sameFiles, seenNow, writeAdopted, type AdoptedRecord, type Entry, type Finder } from './places.js';
+import {
+  forgetAdopted,
+  readAdoptions,
+  sameFiles,
+  seenNow,
+  writeAdopted,
+  type AdoptedRecord,
+  type Entry,
+  type Finder,
+} from './places.js';
 import { ownBuildId } from './store.js';
 
 /** Finds GGUF models that other applications hold, and uses them in place: nothing is copied. */
@@ -115,6 +124,8 @@ function sameSizes(build: CatalogBuild, paths: readonly string[]): boolean {
 interface AdoptOptions {
   homeFolder: string;
   catalog: readonly CatalogModel[];
+  /** Names of `[models.files]`: an adopted model of such a name would not be offered. */
+  namesInSettings: readonly string[];
   signal?: AbortSignal;
   /** Hears how many bytes were hashed so far. */
   onProgress?: (doneBytes: number, totalBytes: number) => void;
@@ -142,14 +153,24 @@ export async function adopt(candidate: Candidate, options: AdoptOptions): Promis
     hashedBytes += seen.size_bytes;
     files.push({ path, ...seen });
   }
-  const entry = entriesOf(options.catalog).find(({ build }) => sameFiles(build.files, files));
+  const { catalog, homeFolder, namesInSettings } = options;
+  const records = readAdoptions(homeFolder).flatMap(({ record }) => (record === undefined ? [] : [record]));
+  const before = records.filter((other) => other.files[0]?.path === files[0]?.path); // adopted again, changed or not
+  const others = records.filter((other) => !before.includes(other));
+  const entry = entriesOf(catalog).find(({ build }) => sameFiles(build.files, files));
+  const taken = new Set([
+    ...entriesOf(catalog).flatMap(({ model, build }) => [model.alias, build.id]),
+    ...others.flatMap(({ alias, id }) => [alias, id]),
+    ...namesInSettings,
+  ]);
   const record: AdoptedRecord = {
     schema_version: 1,
-    ...(entry === undefined ? ownNames(candidate, options.catalog) : catalogueNames(entry)),
+    ...(entry === undefined ? ownNames(candidate, taken) : catalogueNames(entry)),
     found_in: candidate.foundIn,
     files,
   };
-  writeAdopted(options.homeFolder, record);
+  writeAdopted(homeFolder, record);
+  for (const { id } of before) if (id !== record.id) forgetAdopted(homeFolder, id);
   return record;
 }
 
@@ -157,16 +178,17 @@ function catalogueNames({ model, build }: Entry) {
   return { id: build.id, alias: model.alias, display_name: model.display_name };
 }
 
-/** Names for a model that the catalogue does not know; never one that the catalogue uses. */
-function ownNames(candidate: Candidate, catalog: readonly CatalogModel[]) {
+/** Names for a model that the catalogue does not know, none of them taken: an alias stands for one model. */
+function ownNames(candidate: Candidate, taken: ReadonlySet<string>) {
   const plain = candidate.name
     .replaceAll(/[^A-Za-z0-9._-]+/gu, '-')
     .replaceAll(/^[^A-Za-z0-9]+|-+$/gu, '')
     .toLowerCase();
   const name = plain === '' ? 'model' : plain;
-  const taken = new Set(entriesOf(catalog).flatMap(({ model, build }) => [model.alias, build.id]));
   const isTaken = (each: string) => taken.has(each) || taken.has(ownBuildId(each, candidate));
-  const alias = isTaken(name) ? `${name}-${candidate.foundIn}` : name;
+  const withFinder = `${name}-${candidate.foundIn}`;
+  let alias = isTaken(name) ? withFinder : name;
+  for (let number = 2; isTaken(alias); number++) alias = `${withFinder}-${number}`;
   return { id: ownBuildId(alias, candidate), alias, display_name: candidate.name };
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
+import { isAlive } from '../util/processes.js';
 
 /** Takes the right to download one file; disposing gives it back. The lock of a process that has ended is taken over.
  *  @throws DarkbloomError `already_running` while another process, or this one, downloads the file. */
@@ -16,6 +17,12 @@ export function lockDownload(path: string): Disposable {
       if (textOf(path) === ours) rmSync(path, { force: true });
     },
   };
+}
+
+/** The process that downloads a file at this moment, by its lock. */
+export function downloaderOf(path: string): number | undefined {
+  const text = textOf(path);
+  return text !== undefined && isHeld(path, text) ? Number(text.split(' ')[0]) : undefined;
 }
 
 /** Written aside and linked into place: nobody ever reads half a lock. */
@@ -61,13 +68,7 @@ function isHeld(path: string, text: string): boolean {
   const pid = Number(text.split(' ')[0]);
   const writtenAt = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   const bootedAt = Date.now() - uptime() * 1000;
-  if (!Number.isInteger(pid) || pid <= 0 || writtenAt < bootedAt) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return systemErrorCode(error) === 'EPERM';
-  }
+  return Number.isInteger(pid) && pid > 0 && writtenAt >= bootedAt && isAlive(pid);
 }
 
 function busy(path: string): DarkbloomError {

@@ -10,8 +10,8 @@ import { inWords } from './byte-words.js';
 import { sizeOf, sourcesOf, type CatalogFile, type HostedBuild, type Source } from './catalog.js';
 import { lockDownload } from './download-lock.js';
 import { sha256Of } from './file-hash.js';
-import { keptBytes, PartFile } from './part-file.js';
-import { buildFolder, filePlace, fileProblem, partPlace, writeVerified } from './places.js';
+import { journalOf, keptBytes, PartFile } from './part-file.js';
+import { buildFolder, filePlace, fileProblem, lockPlace, partPlace, verifiedPlace, writeVerified } from './places.js';
 import { progressOf, withSample, type Progress, type Sample } from './progress.js';
 import { requestRange } from './range-request.js';
 import { segmentsEndingIn, type Segment } from './segments.js';
@@ -66,7 +66,7 @@ export interface DownloadOptions {
 export async function downloadBuild(build: HostedBuild, options: DownloadOptions): Promise<void> {
   const folder = buildFolder(options.homeFolder, build.id);
   makePrivateFolder(folder);
-  using _lock = lockDownload(join(folder, 'download.lock'));
+  using _lock = lockDownload(lockPlace(folder));
   for (const name of readdirSync(folder)) {
     // written aside by a process that was killed
     if (name.endsWith('.tmp')) rmSync(join(folder, name), { force: true });
@@ -108,16 +108,21 @@ class Download {
   /** True for a whole, verified file. One that nobody verified is hashed now, and removed if it is another one. */
   async #isThere(file: CatalogFile): Promise<boolean> {
     const path = filePlace(this.#options.homeFolder, this.#build, file);
-    if (fileProblem(path, file) === undefined) return true;
-    if (statSync(path, { throwIfNoEntry: false })?.size === file.size_bytes) {
-      if ((await sha256Of(path, { signal: this.#signal })) === file.sha256) {
-        writeVerified(path, file.sha256);
-        return true;
-      }
+    if (await this.#isRight(path, file)) {
+      rmSync(journalOf(partPlace(path)), { force: true }); // of a process that was killed when the file was in its place
+      return true;
     }
     rmSync(path, { force: true });
-    rmSync(`${path}.verified`, { force: true });
+    rmSync(verifiedPlace(path), { force: true });
     return false;
+  }
+
+  async #isRight(path: string, file: CatalogFile): Promise<boolean> {
+    if (fileProblem(path, file) === undefined) return true;
+    if (statSync(path, { throwIfNoEntry: false })?.size !== file.size_bytes) return false;
+    if ((await sha256Of(path, { signal: this.#signal })) !== file.sha256) return false;
+    writeVerified(path, file.sha256);
+    return true;
   }
 
   async #checkRoom(missing: readonly CatalogFile[]): Promise<void> {

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { renameSync, rmSync, statSync } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { readFileIfPresent, writePrivateFile } from '../util/files.js';
+import { tryJson } from '../util/json.js';
 import { segmentsOf, type Segment } from './segments.js';
 
 const PRIVATE_FILE = 0o600;
@@ -43,7 +44,9 @@ export class PartFile implements AsyncDisposable {
 
   /** Continues what lies there, or begins anew. */
   static async open(path: string, facts: PartFacts): Promise<PartFile> {
-    const finished = existsSync(path) ? finishedBefore(path, facts) : undefined;
+    const finished = finishedBefore(path, facts);
+    // The journal of an older part goes before there is a new one that it could be taken for.
+    if (finished === undefined) rmSync(journalOf(path), { force: true });
     const file = await open(path, finished === undefined ? 'w+' : 'r+', PRIVATE_FILE);
     return new PartFile(path, facts, finished ?? new Set(), file);
   }
@@ -138,7 +141,7 @@ export class PartFile implements AsyncDisposable {
 
 /** Bytes of a file that an earlier run has fetched. */
 export function keptBytes(path: string, facts: PartFacts): number {
-  const finished = existsSync(path) ? finishedBefore(path, facts) : undefined;
+  const finished = finishedBefore(path, facts);
   return bytesOf(segmentsOf(facts.sizeBytes, facts.segmentBytes).filter(({ index }) => finished?.has(index) === true));
 }
 
@@ -146,22 +149,22 @@ function bytesOf(segments: readonly Segment[]): number {
   return segments.reduce((sum, { start, end }) => sum + end - start, 0);
 }
 
-/** The finished segments, `undefined` when the journal does not speak of this file. */
+/** The finished segments; `undefined` when there is no part, or its journal does not speak of it. */
 function finishedBefore(path: string, facts: PartFacts): Set<number> | undefined {
-  const text = readFileIfPresent(journalOf(path));
-  if (text === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const { data } = Journal.safeParse(value);
-  const same =
-    data?.size_bytes === facts.sizeBytes && data.sha256 === facts.sha256 && data.segment_bytes === facts.segmentBytes;
-  return same ? new Set(data.finished) : undefined;
+  const lies = statSync(path, { throwIfNoEntry: false })?.size;
+  const { data } = Journal.safeParse(tryJson(readFileIfPresent(journalOf(path)) ?? ''));
+  const isOfPart =
+    lies !== undefined &&
+    data?.size_bytes === facts.sizeBytes &&
+    data.sha256 === facts.sha256 &&
+    data.segment_bytes === facts.segmentBytes;
+  if (!isOfPart) return undefined;
+  const segments = segmentsOf(facts.sizeBytes, facts.segmentBytes);
+  const isThere = (index: number) => (segments[index]?.end ?? Infinity) <= lies;
+  return new Set(data.finished.filter(isThere));
 }
 
-function journalOf(path: string): string {
+/** Which segments of a part are on the disk for certain. */
+export function journalOf(path: string): string {
   return `${path}.json`;
 }

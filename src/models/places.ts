@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { readFileIfPresent, writePrivateFile } from '../util/files.js';
 import type { CatalogBuild, CatalogFile, CatalogModel } from './catalog.js';
+import { lockDownload } from './download-lock.js';
 import { sha256Of } from './file-hash.js';
 
 /**
@@ -60,6 +61,7 @@ export interface PlacedModel {
 /** A model that is here and is not offered. */
 export interface RefusedModel {
   id: string;
+  alias: string;
   path: string;
   /** A sentence for the owner. */
   reason: string;
@@ -77,6 +79,11 @@ export function buildFolder(homeFolder: string, buildId: string): string {
 
 export function filePlace(homeFolder: string, build: CatalogBuild, file: CatalogFile): string {
   return join(buildFolder(homeFolder, build.id), file.path);
+}
+
+/** Who downloads into this folder has this file. */
+export function lockPlace(folder: string): string {
+  return join(folder, 'download.lock');
 }
 
 /** Where a file lies while it is downloaded. */
@@ -98,10 +105,20 @@ export function seenNow(path: string, sha256: string): Seen {
   return { size_bytes: size, mtime_ms: Math.floor(mtimeMs), sha256 };
 }
 
+/** Where it is remembered what a file was when its hash was computed. */
+export function verifiedPlace(path: string): string {
+  return `${path}.verified`;
+}
+
+/** The hash that a downloaded file had when it was verified; `undefined` when nobody did. */
+export function verifiedHash(path: string): string | undefined {
+  return readRecord(verifiedPlace(path), VerifiedRecord)?.sha256;
+}
+
 /** Remembers that the whole file has this hash. */
 export function writeVerified(path: string, sha256: string): void {
   const record: z.infer<typeof VerifiedRecord> = { schema_version: 1, ...seenNow(path, sha256) };
-  writePrivateFile(`${path}.verified`, `${JSON.stringify(record)}\n`);
+  writePrivateFile(verifiedPlace(path), `${JSON.stringify(record)}\n`);
 }
 
 export function writeAdopted(homeFolder: string, record: AdoptedRecord): void {
@@ -116,7 +133,7 @@ export function fileProblem(path: string, expected: { size_bytes: number; sha256
       ? `${path} was not downloaded to its end. Run the download again: it continues.`
       : `${path} is missing.`;
   }
-  const record = readRecord(`${path}.verified`, VerifiedRecord);
+  const record = readRecord(verifiedPlace(path), VerifiedRecord);
   if (record === undefined) return `${path} was not verified. Verify or download the model again.`;
   if (record.sha256 !== expected.sha256 || size !== expected.size_bytes) {
     return `${path} is not the file of the catalogue. Download the model again.`;
@@ -129,10 +146,21 @@ export function readPlaces(catalog: readonly CatalogModel[], homeFolder: string)
   const places: Places = { ready: [], refused: [] };
   const entries = catalog.flatMap((model) => model.builds.map((build): Entry => ({ model, build })));
   for (const entry of entries) readDownloaded(entry, homeFolder, places);
-  for (const name of namesIn(adoptedFolder(homeFolder)).filter((each) => each.endsWith('.json'))) {
-    readAdopted(join(adoptedFolder(homeFolder), name), entries, places);
-  }
+  for (const path of adoptedRecordPaths(homeFolder)) readAdopted(path, entries, places);
   return places;
+}
+
+function adoptedRecordPaths(homeFolder: string): string[] {
+  const names = namesIn(adoptedFolder(homeFolder)).filter((name) => name.endsWith('.json'));
+  return names.map((name) => join(adoptedFolder(homeFolder), name));
+}
+
+/** What was adopted in this home, usable or not; `record` is absent for one that cannot be read. */
+export function readAdoptions(homeFolder: string): { path: string; record?: AdoptedRecord }[] {
+  return adoptedRecordPaths(homeFolder).map((path) => {
+    const record = readRecord(path, AdoptedRecord);
+    return record === undefined ? { path } : { path, record };
+  });
 }
 
 function readDownloaded({ model, build }: Entry, homeFolder: string, places: Places): void {
@@ -145,14 +173,16 @@ function readDownloaded({ model, build }: Entry, homeFolder: string, places: Pla
     const { alias, display_name: displayName } = model;
     places.ready.push({ id: build.id, alias, displayName, paths, from: 'download', entry: { model, build } });
   } else {
-    places.refused.push({ id: build.id, path: paths[at] ?? '', reason });
+    places.refused.push({ id: build.id, alias: model.alias, path: paths[at] ?? '', reason });
   }
 }
 
 function readAdopted(recordPath: string, entries: readonly Entry[], places: Places): void {
   const record = readRecord(recordPath, AdoptedRecord);
   if (record === undefined) {
-    places.refused.push({ id: recordPath, path: recordPath, reason: `${recordPath} cannot be read. Remove it.` });
+    const name = basename(recordPath, '.json'); // what `removePlaced` needs to find it
+    const reason = `${recordPath} cannot be read. Remove it.`;
+    places.refused.push({ id: name, alias: name, path: recordPath, reason });
     return;
   }
   const { id, alias, display_name: displayName, found_in: from, files } = record;
@@ -164,7 +194,7 @@ function readAdopted(recordPath: string, entries: readonly Entry[], places: Plac
   const foreign = entry !== undefined && !sameFiles(files, entry.build.files);
   const reason = foreign ? `It is not the build of the catalogue any more. Adopt it again.` : changed?.reason;
   if (reason !== undefined) {
-    places.refused.push({ id, path: changed?.path ?? files[0]?.path ?? '', reason });
+    places.refused.push({ id, alias, path: changed?.path ?? files[0]?.path ?? '', reason });
     return;
   }
   const placed = { id, alias, displayName, paths: files.map(({ path }) => path), from };
@@ -199,16 +229,37 @@ export async function verifyBuild(homeFolder: string, build: CatalogBuild, signa
     if (sha256 === file.sha256) {
       writeVerified(path, sha256);
     } else {
-      rmSync(`${path}.verified`, { force: true }); // what was true once is not any more: neither served nor believed
+      rmSync(verifiedPlace(path), { force: true }); // what was true once is not any more: neither served nor believed
       problems.push(`${path} is damaged: its SHA-256 is ${sha256}, not ${file.sha256}. Download the model again.`);
     }
   }
   return problems;
 }
 
-/** Removes the downloaded files of a build and what was adopted under its id. Files of other applications stay. */
-export function removePlaced(homeFolder: string, id: string): void {
-  rmSync(buildFolder(homeFolder, id), { recursive: true, force: true });
+/** What was there of a model and is not any more. */
+export interface Removed {
+  /** The folder that downloads had filled. */
+  downloaded: boolean;
+  /** The record of a file of another application, which stays. */
+  adopted: boolean;
+}
+
+/** Removes the downloaded files of a build and what was adopted under its id. Files of other applications stay.
+ *  @throws DarkbloomError `already_running` while a process downloads the build. */
+export function removePlaced(homeFolder: string, id: string): Removed {
+  const folder = buildFolder(homeFolder, id);
+  const record = adoptedPlace(homeFolder, id);
+  const removed = { downloaded: existsSync(folder), adopted: existsSync(record) };
+  if (removed.downloaded) {
+    using _lock = lockDownload(lockPlace(folder));
+    rmSync(folder, { recursive: true, force: true });
+  }
+  forgetAdopted(homeFolder, id);
+  return removed;
+}
+
+/** Removes the record of an adopted model; its files stay. */
+export function forgetAdopted(homeFolder: string, id: string): void {
   rmSync(adoptedPlace(homeFolder, id), { force: true });
 }
 

@@ -45,7 +45,8 @@ export interface PlanLine extends Fit {
   isEstimate: boolean;
 }
 
-export interface Plan {
+/** `rows` and `contextTokens` are those of the settings. */
+export interface Plan extends Size {
   limitBytes: number;
   /** All builds that can be downloaded, the best model first. */
   lines: PlanLine[];
@@ -58,7 +59,8 @@ export function planFor(input: PlanInput): Plan {
     model.builds.filter(({ source }) => source !== 'package').map((build) => lineOf(model, build, input)),
   );
   const recommended = lines.find(({ fits }) => fits === 'as_set') ?? lines.find(({ fits }) => fits === 'smaller');
-  return { limitBytes: input.limitBytes, lines, ...(recommended === undefined ? {} : { recommended }) };
+  const { limitBytes, rows, contextTokens } = input;
+  return { limitBytes, rows, contextTokens, lines, ...(recommended === undefined ? {} : { recommended }) };
 }
 
 function lineOf(

@@ -1,4 +1,8 @@
-/** Targeted edits of a TOML file's text: one key of one table; every other line, comments too, stays as it is. */
+import { tryJson } from './json.js';
+
+/** Targeted edits of a TOML file's text: one key of one table; every other line, comments too, stays as it is. A key is
+ *  found under its table's header, or dotted before it. Inline tables and values of several lines are not understood:
+ *  whoever writes the text back compares what it means first. */
 
 /** `value` as a TOML literal: whole numbers and true or false bare, all else a string. */
 export function tomlLiteral(value: string): string {
@@ -12,40 +16,104 @@ export function tomlString(value: string): string {
 
 /** The text with `key` of `[table]` set to a literal; the table is added at the end when it is missing. */
 export function setTomlValue(text: string, table: string, key: string, literal: string): string {
-  const line = `${spelled(key)} = ${literal}`;
   const lines = linesOf(text);
-  const at = find(lines, table, key);
-  if (at.header < 0) return [...lines, ...(lines.length === 0 ? [] : ['']), `[${table}]`, line, ''].join('\n');
-  if (at.key >= 0) lines[at.key] = line + commentOf(lines[at.key] ?? '');
-  else lines.splice(at.header + 1, 0, line);
+  const tablePath = table.split('.');
+  const settings = settingsOf(lines);
+  const found = settings.find(({ path }) => isSame(path, [...tablePath, key]));
+  const header = lines.findIndex((line) => isSame(headerOf(line) ?? [], tablePath));
+  // a table that dotted keys have begun may not get a header too
+  const sibling = settings.findLast(({ header: under, path }) => {
+    return under.length < tablePath.length && startsWith(path, tablePath);
+  });
+  if (found !== undefined) {
+    const line = lines[found.line] ?? '';
+    lines[found.line] = `${line.slice(0, found.keyEnd)} = ${literal}${commentOf(line)}`;
+  } else if (header >= 0) {
+    lines.splice(header + 1, 0, `${spelled(key)} = ${literal}`);
+  } else if (sibling !== undefined) {
+    const dotted = [...tablePath.slice(sibling.header.length), key].map(spelled).join('.');
+    lines.splice(sibling.line + 1, 0, `${dotted} = ${literal}`);
+  } else {
+    if (lines.length > 0) lines.push('');
+    lines.push(`[${table}]`, `${spelled(key)} = ${literal}`);
+  }
   return `${lines.join('\n')}\n`;
 }
 
 /** The text without `key` of `[table]`. */
 export function removeTomlKey(text: string, table: string, key: string): string {
   const lines = linesOf(text);
-  const { key: at } = find(lines, table, key);
-  if (at >= 0) lines.splice(at, 1);
+  const found = settingsOf(lines).find(({ path }) => isSame(path, [...table.split('.'), key]));
+  if (found !== undefined) lines.splice(found.line, 1);
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+}
+
+/** The line (from 1) that sets the key, or an inline table around it; `undefined` when none was found. */
+export function tomlLineOf(text: string, table: string, key: string): number | undefined {
+  const target = [...table.split('.'), key];
+  const found = settingsOf(linesOf(text)).find(({ path }) => startsWith(target, path));
+  return found === undefined ? undefined : found.line + 1;
 }
 
 function linesOf(text: string): string[] {
   return text === '' ? [] : text.replace(/\n$/u, '').split('\n');
 }
 
-function find(lines: readonly string[], table: string, key: string): { header: number; key: number } {
-  const header = lines.findIndex((line) => line.replace(/#.*$/u, '').replace(/\s/gu, '') === `[${table}]`);
-  const after = lines.findIndex((line, index) => index > header && line.trimStart().startsWith('['));
-  const end = after < 0 ? lines.length : after;
-  const at = lines.findIndex((line, index) => header >= 0 && index > header && index < end && sets(line, key));
-  return { header, key: at };
+/** A line that sets a key. */
+interface SettingLine {
+  /** Index of the line. */
+  line: number;
+  /** Of the table it stands under; empty before the first header. */
+  header: string[];
+  /** Of the key, its table's included. */
+  path: string[];
+  /** Where the key ends in the line. */
+  keyEnd: number;
 }
 
-function sets(line: string, key: string): boolean {
-  const text = line.trimStart();
-  return [spelled(key), tomlString(key), `'${key}'`].some(
-    (spelling) => text.startsWith(spelling) && /^\s*=/u.test(text.slice(spelling.length)),
-  );
+function settingsOf(lines: readonly string[]): SettingLine[] {
+  let header: string[] = [];
+  return lines.flatMap((text, line) => {
+    if (text.trimStart().startsWith('[')) header = headerOf(text) ?? ['']; // no table of ours: nothing is found in it
+    const key = keyOf(text);
+    return key === undefined ? [] : [{ line, header, path: [...header, ...key.names], keyEnd: key.end }];
+  });
+}
+
+const NAME = String.raw`[\w-]+|"(?:\\.|[^"\\])*"|'[^']*'`;
+const DOTTED = String.raw`(?:${NAME})(?:[ \t]*\.[ \t]*(?:${NAME}))*`;
+const HEADER_LINE = new RegExp(String.raw`^[ \t]*\[[ \t]*(${DOTTED})[ \t]*\][ \t\r]*(?:#.*)?$`, 'u');
+const KEY_LINE = new RegExp(String.raw`^([ \t]*(${DOTTED}))[ \t]*=`, 'u');
+
+function headerOf(line: string): string[] | undefined {
+  const dotted = HEADER_LINE.exec(line)?.[1];
+  return dotted === undefined ? undefined : namesOf(dotted);
+}
+
+function keyOf(line: string): { names: string[]; end: number } | undefined {
+  const [, left, dotted] = KEY_LINE.exec(line) ?? [];
+  return left === undefined || dotted === undefined ? undefined : { names: namesOf(dotted), end: left.length };
+}
+
+function namesOf(dotted: string): string[] {
+  return (dotted.match(new RegExp(NAME, 'gu')) ?? []).map((name) => {
+    if (name.startsWith("'")) return name.slice(1, -1);
+    return name.startsWith('"') ? unescaped(name) : name;
+  });
+}
+
+/** A basic string; one with an escape that only TOML knows stays as it is written and is not found. */
+function unescaped(name: string): string {
+  const value = tryJson(name);
+  return typeof value === 'string' ? value : name;
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && startsWith(a, b);
+}
+
+function startsWith(path: readonly string[], start: readonly string[]): boolean {
+  return start.every((name, index) => name === path[index]);
 }
 
 /** Bare where TOML allows it: a bare `qwen2.5` would be a key inside another. */

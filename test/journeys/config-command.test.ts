@@ -177,6 +177,31 @@ test('config unset mends a file that holds a value that is refused', async () =>
   expect(fileNow()).toBe('[http]\n');
 });
 
+test('config changes keys that are dotted at the root', async () => {
+  writeFileSync(file, 'http.port = 1 # mine\nlog.level = "warn"\n');
+  await printed(['set', 'http.port', '2']);
+  await printed(['set', 'http.host', '0.0.0.0']);
+  expect(fileNow()).toBe('http.port = 2 # mine\nhttp.host = "0.0.0.0"\nlog.level = "warn"\n');
+  await printed(['unset', 'http.port']);
+  expect(fileNow()).toBe('http.host = "0.0.0.0"\nlog.level = "warn"\n');
+  expect(await printed(['get', 'http.port'])).toBe('8000\n');
+});
+
+test.each([
+  ['an inline table', 'http = { port = 1 }\n', 1],
+  ['an inline table in a table', '[log]\nlevel = "warn"\n[models]\nfiles = { qwen = "/a" }\n', 4],
+  ['a text over several lines', '[models.files]\nqwen = """\n/a"""\n', 2],
+])('config refuses to change %s, says where it is, and leaves the file as it was', async (_, text, line) => {
+  writeFileSync(file, text);
+  const key = line === 1 ? 'http.port' : 'models.files.qwen';
+  for (const args of [
+    ['set', key, '2'],
+    ['unset', key],
+  ]) {
+    expect(await refusal(args, 65)).toContain(`${file}, line ${line}: ${key} cannot be changed by a command`);
+  }
+});
+
 test('config schema accepts a good file and refuses a bad one', async () => {
   const schema = z.fromJSONSchema(JSON.parse(await printed(['schema'])) as z.core.JSONSchema.JSONSchema);
   const accepts = (value: unknown) => schema.safeParse(value).success;

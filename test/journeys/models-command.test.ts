@@ -1,9 +1,9 @@
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { runCommand, RunningCommand } from '../support/command.js';
-import { sayModel } from '../support/made-models.js';
+import { loopModel, sayModel } from '../support/made-models.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 
 /** The `models` command as a person runs it. Downloading itself: download.test.ts. */
@@ -11,6 +11,8 @@ import { TemporaryHome } from '../support/temporary-home.js';
 const temporary = new TemporaryHome();
 const { folder } = temporary.home;
 afterAll(() => temporary[Symbol.dispose]());
+
+const Listed = z.object({ models: z.array(z.object({ alias: z.string(), path: z.string(), build: z.string() })) });
 
 test('list shows what the machine has, with its size in memory', async () => {
   const ended = await runCommand(['models'], folder);
@@ -80,7 +82,6 @@ test('a file that Ollama holds is adopted in place, answers, and is forgotten wi
   expect(adopted).toMatchObject({ code: 0 });
 
   const listed = await runCommand(['models', 'list', '--json'], folder);
-  const Listed = z.object({ models: z.array(z.object({ alias: z.string(), path: z.string(), build: z.string() })) });
   const own = Listed.parse(JSON.parse(listed.stdout)).models.find((model) => model.path === path);
   expect(own).toBeDefined();
   await using daemon = new RunningCommand(['start', '--foreground', '--port', '0'], folder);
@@ -88,16 +89,73 @@ test('a file that Ollama holds is adopted in place, answers, and is forgotten wi
   const { api_key: key } = z
     .object({ api_key: z.string() })
     .parse(JSON.parse((await runCommand(['local', '--json'], folder)).stdout));
-  const answer = await fetch(`${baseUrl}/chat/completions`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${key}` },
-    body: JSON.stringify({ model: own?.alias, messages: [{ role: 'user', content: 'hi' }], temperature: 0 }),
-  });
-  expect(await answer.json()).toMatchObject({
+  const ask = () =>
+    fetch(`${baseUrl}/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}` },
+      body: JSON.stringify({ model: own?.alias, messages: [{ role: 'user', content: 'hi' }], temperature: 0 }),
+    });
+  expect(await (await ask()).json()).toMatchObject({
     choices: [{ message: { content: 'Hello there, this is a deterministic test reply.' } }],
   });
+  const removed = await runCommand(['models', 'remove', own?.build ?? ''], folder);
+  expect(removed).toMatchObject({ code: 0, stderr: '' });
+  expect(removed.stdout).toMatch(/is forgotten; the file of the other application stays where it is\./u);
+  expect(removed.stdout).toMatch(/The running daemon has it in memory and goes on answering with it until/u);
+  const still = await ask();
+  expect(await still.json()).toMatchObject({
+    choices: [{ message: { content: expect.stringMatching(/^Hello there/u) } }],
+  });
+  expect(readFileSync(path).equals(blob)).toBe(true);
   await daemon.stop();
 
-  expect(await runCommand(['models', 'remove', own?.build ?? ''], folder)).toMatchObject({ code: 0 });
-  expect(readFileSync(path).equals(blob)).toBe(true);
+  await runCommand(['models', 'adopt', name], folder);
+  writeFileSync(path, 'another one'); // its application changed it: refused from now on
+  const refused = await runCommand(['models', 'remove', own?.alias ?? ''], folder);
+  expect(refused).toMatchObject({ code: 0, stderr: '' });
+  expect(refused.stdout).toMatch(/is forgotten; the file of the other application stays where it is\./u);
+  expect(readFileSync(path, 'utf8')).toBe('another one');
+});
+
+test('two files of one name: the name alone is refused, with the paths', async () => {
+  const places = ['a', 'b'].map((owner) => join(folder, '.lmstudio/models', owner, 'Same/same.gguf'));
+  for (const [index, place] of places.entries()) {
+    mkdirSync(dirname(place), { recursive: true });
+    copyFileSync(index === 0 ? sayModel() : loopModel(), place);
+  }
+  const both = await runCommand(['models', 'adopt', 'same'], folder);
+  expect(both).toMatchObject({ code: 64, stdout: '' });
+  for (const place of places) expect(both.stderr).toContain(place);
+  for (const place of places) expect(await runCommand(['models', 'adopt', place], folder)).toMatchObject({ code: 0 });
+  const { models } = Listed.parse(JSON.parse((await runCommand(['models', '--json'], folder)).stdout));
+  expect(models.map(({ alias }) => alias)).toEqual(expect.arrayContaining(['same', 'same-lm-studio']));
+});
+
+test('prune shows what no longer serves, asks for --yes where nobody can be asked, and removes just that', async () => {
+  const stray = join(folder, 'models/local-gone-q4_0/gone.gguf');
+  mkdirSync(dirname(stray), { recursive: true });
+  writeFileSync(stray, Buffer.alloc(5_000));
+  const dry = await runCommand(['models', 'prune', '--dry-run', '--json'], folder);
+  expect(JSON.parse(dry.stdout)).toEqual({
+    schema_version: 1,
+    leftovers: [
+      {
+        path: dirname(stray),
+        size_bytes: 5_000,
+        kind: 'not_in_catalogue',
+        reason: 'no build of the catalogue (any more)',
+      },
+    ],
+    total_bytes: 5_000,
+    busy: [],
+  });
+  const asked = await runCommand(['models', 'prune'], folder);
+  expect(asked).toMatchObject({ code: 64, stderr: expect.stringContaining('Say --yes') });
+  expect(asked.stdout).toMatch(/local-gone-q4_0 +5\.00 kB .*\nTogether 5\.00 kB\./u);
+  expect(existsSync(stray)).toBe(true);
+  expect(await runCommand(['models', 'prune', '--json'], folder)).toMatchObject({ code: 64 });
+  const pruned = await runCommand(['models', 'prune', '--yes'], folder);
+  expect(pruned).toMatchObject({ code: 0, stdout: expect.stringContaining('Removed 1, 5.00 kB.') });
+  expect(existsSync(dirname(stray))).toBe(false);
+  expect((await runCommand(['models', 'prune'], folder)).stdout).toBe('There is nothing to remove.\n');
 });

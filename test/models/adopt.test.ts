@@ -5,7 +5,7 @@ import { adopt, findCandidates, type Candidate } from '../../src/models/adopt.js
 import { readPlaces } from '../../src/models/places.js';
 import { PACKAGE_ROOT } from '../../src/util/version.js';
 import { hostedModel, sha256 } from '../support/hosted-build.js';
-import { randomModel } from '../support/made-models.js';
+import { loopModel, randomModel, sayModel } from '../support/made-models.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 
 const DEMO = join(PACKAGE_ROOT, 'assets/darkbloom-tiny-chat.gguf');
@@ -143,7 +143,7 @@ describe('models of other applications', () => {
 });
 
 describe('adopting', () => {
-  const options = () => ({ homeFolder, catalog });
+  const options = () => ({ homeFolder, catalog, namesInSettings: [] });
 
   test('a file with the hash of a build takes the id of the build and stays where it is', async () => {
     const path = put(DEMO, '.lmstudio/models/someone/Story/anything.gguf');
@@ -168,6 +168,36 @@ describe('adopting', () => {
     put(randomModel(), '.lmstudio/models/someone/Story/story.gguf');
     const record = await adopt(await findOne(), options());
     expect(record.alias).toBe('story-lm-studio');
+  });
+
+  test('two files of one name get two names, and both are offered', async () => {
+    const [first, second] = [randomModel(), sayModel()];
+    const ollama = putOllama('registry.ollama.ai/library/mine/latest', first);
+    const studio = put(second, '.lmstudio/models/someone/Mine/mine-latest.gguf');
+    const other = put(first, '.lmstudio/models/other/Mine/mine-latest.gguf');
+    const aliases: string[] = [];
+    for (const candidate of await find()) aliases.push((await adopt(candidate, options())).alias);
+    expect(aliases).toEqual(['mine-latest', 'mine-latest-lm-studio', 'mine-latest-lm-studio-2']);
+    const { ready } = readPlaces(catalog, homeFolder);
+    expect(new Set(ready.map(({ alias }) => alias))).toEqual(new Set(aliases));
+    expect(new Set(ready.flatMap(({ paths }) => paths))).toEqual(new Set([ollama, studio, other]));
+  });
+
+  test('a name of the settings is left to the settings', async () => {
+    put(randomModel(), '.lmstudio/models/someone/Mine/mine.gguf');
+    const record = await adopt(await findOne(), { ...options(), namesInSettings: ['mine'] });
+    expect(record.alias).toBe('mine-lm-studio');
+  });
+
+  test('a file that was replaced and is adopted again keeps its name, and the old record goes', async () => {
+    const path = put(randomModel(), '.lmstudio/models/someone/Mine/mine.gguf');
+    const before = await adopt(await findOne(), options());
+    copyFileSync(loopModel(), path);
+    expect(readPlaces(catalog, homeFolder)).toMatchObject({ ready: [], refused: [{ alias: 'mine' }] });
+    const after = await adopt({ ...(await findOne()), quantization: 'Q8_0' }, options());
+    expect(after.alias).toBe('mine');
+    expect(after.id).not.toBe(before.id);
+    expect(readPlaces(catalog, homeFolder)).toMatchObject({ ready: [{ id: after.id }], refused: [] });
   });
 
   test('a file of the size of a build, but with other contents, is not announced as the build', async () => {

@@ -86,11 +86,12 @@ describe('a download', () => {
     expect(readPlaces([split.model], homeFolder()).refused).toEqual([]);
   });
 
-  test('is stopped by its signal, keeps what it has, and gives its lock back', async () => {
+  test('is stopped by its signal, keeps what it has, and gives its lock back', { repeats: 4 }, async () => {
     const stop = new AbortController();
     server.pauseMs = 5;
     server.onSent = (bytes) => bytes > 3 * SEGMENT_BYTES && stop.abort();
     await expect(download({ signal: stop.signal })).rejects.toMatchObject({ name: 'AbortError' });
+    expect(readdirSync(buildFolder(homeFolder(), build.id))).not.toContain('download.lock');
     expect(existsSync(place())).toBe(false);
     expect(readPlaces([model], homeFolder()).refused[0]?.reason).toMatch(/not downloaded to its end/u);
     server.onSent = () => undefined;
@@ -104,7 +105,6 @@ describe('a server that misbehaves', () => {
   const once = (fault: Fault) => (request: SeenRequest) => (request.before === 2 ? fault : undefined);
   test.each<[string, (request: SeenRequest) => Fault | undefined]>([
     ['cuts a connection', once({ kind: 'cut', afterBytes: 20_000 })],
-    ['stalls', once({ kind: 'stall', afterBytes: 20_000 })],
     ['answers 503', once({ kind: 'status', status: 503 })],
     ['asks for patience', once({ kind: 'status', status: 429, headers: { 'retry-after': '0' } })],
     ['sends the whole file in place of a part', once({ kind: 'whole' })],
@@ -113,6 +113,13 @@ describe('a server that misbehaves', () => {
     server.fault = fault;
     await download();
     expectWhole();
+  });
+
+  test('and stalls is asked again for the rest', async () => {
+    server.fault = once({ kind: 'stall', afterBytes: 20_000 });
+    await download({ limits: { ...QUICK_LIMITS, stallMs: 500, attempts: 20 } });
+    expectWhole();
+    expect(server.requests.length).toBeGreaterThan(11);
   });
 
   test('and has no ranges sends one stream', async () => {
@@ -213,13 +220,47 @@ describe('the place of a file', () => {
     finished: segmentsOf(size_bytes, SEGMENT_BYTES).map(({ index }) => index),
   });
 
+  test('with a journal that speaks of more than lies there: the rest is fetched', async () => {
+    mkdirSync(buildFolder(homeFolder(), build.id), { recursive: true });
+    writeFileSync(`${place()}.part`, content.subarray(0, 4 * SEGMENT_BYTES + 9));
+    writeFileSync(`${place()}.part.json`, JSON.stringify(journalOf(content.length)));
+    await download();
+    expectWhole();
+    expect(server.requests.map(({ range }) => range?.[0]).sort((a = 0, b = 0) => a - b)).toEqual(
+      segmentsOf(content.length, SEGMENT_BYTES)
+        .slice(4)
+        .map(({ start }) => start),
+    );
+  });
+
   test('with a journal that is not true: the hash finds it out', async () => {
     mkdirSync(buildFolder(homeFolder(), build.id), { recursive: true });
-    writeFileSync(`${place()}.part`, 'too short');
+    writeFileSync(`${place()}.part`, Buffer.alloc(content.length));
     writeFileSync(`${place()}.part.json`, JSON.stringify(journalOf(content.length)));
     await expect(download()).rejects.toMatchObject({ code: 'model_corrupt' });
     await download();
     expectWhole();
+  });
+
+  test('with the journal of a part that is gone: a new part is not taken for the old one', async () => {
+    mkdirSync(buildFolder(homeFolder(), build.id), { recursive: true });
+    const journal = `${place()}.part.json`;
+    writeFileSync(journal, JSON.stringify(journalOf(content.length)));
+    server.fault = () => ({ kind: 'status', status: 404 });
+    await expect(download()).rejects.toMatchObject({ code: 'download_failed' }); // ended before a segment was whole
+    expect(existsSync(journal)).toBe(false);
+    server.fault = () => undefined;
+    await download();
+    expectWhole();
+  });
+
+  test('with the file of a process that was killed before it put the journal away: it goes', async () => {
+    mkdirSync(buildFolder(homeFolder(), build.id), { recursive: true });
+    writeFileSync(place(), content);
+    writeFileSync(`${place()}.part.json`, JSON.stringify(journalOf(content.length)));
+    await download();
+    expectWhole();
+    expect(server.requests).toEqual([]);
   });
 });
 

@@ -3,9 +3,11 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadSettings } from '../../src/config.js';
 import { weightHash } from '../../src/models/catalog.js';
+import { lockDownload } from '../../src/models/download-lock.js';
 import {
   buildFolder,
   filePlace,
+  lockPlace,
   readPlaces,
   removePlaced,
   seenNow,
@@ -121,8 +123,16 @@ describe('a downloaded build', () => {
 
   test('can be removed', () => {
     putDownloaded();
-    removePlaced(homeFolder, build.id);
+    expect(removePlaced(homeFolder, build.id)).toEqual({ downloaded: true, adopted: false });
     expect(readdirSync(join(homeFolder, 'models'))).toEqual([]);
+    expect(removePlaced(homeFolder, build.id)).toEqual({ downloaded: false, adopted: false });
+  });
+
+  test('is not removed under a process that downloads it', () => {
+    putDownloaded();
+    using _lock = lockDownload(lockPlace(buildFolder(homeFolder, build.id)));
+    expect(() => removePlaced(homeFolder, build.id)).toThrow(`Another process (pid ${process.pid}) is downloading`);
+    expect(readPlaces([model], homeFolder).ready).toHaveLength(1);
   });
 });
 
@@ -177,7 +187,7 @@ describe('an adopted file', () => {
 
   test('stays where it is when it is removed here', () => {
     putAdopted('local/mine-f16', 'mine');
-    removePlaced(homeFolder, 'local/mine-f16');
+    expect(removePlaced(homeFolder, 'local/mine-f16')).toEqual({ downloaded: false, adopted: true });
     expect(readPlaces([model], homeFolder)).toEqual({ ready: [], refused: [] });
     expect(readFileSync(foreign).equals(demoBytes)).toBe(true);
   });
@@ -198,6 +208,9 @@ describe('an adopted file', () => {
     mkdirSync(join(homeFolder, 'models/adopted'), { recursive: true });
     writeFileSync(join(homeFolder, 'models/adopted/broken.json'), '{');
     expect(refusal()).toMatch(/broken\.json cannot be read\. Remove it\./u);
+    const [broken] = readPlaces([model], homeFolder).refused;
+    expect(removePlaced(homeFolder, broken?.id ?? '')).toEqual({ downloaded: false, adopted: true });
+    expect(readPlaces([model], homeFolder).refused).toEqual([]);
   });
 });
 

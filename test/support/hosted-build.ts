@@ -11,7 +11,7 @@ export const QUICK_LIMITS: Partial<DownloadLimits> = {
   attempts: 3,
   backoffMs: 5,
   maxBackoffMs: 20,
-  stallMs: 250,
+  stallMs: 10_000, // a busy machine is no stalled server
   keepFreeBytes: 0,
 };
 

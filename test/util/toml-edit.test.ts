@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { parse } from 'smol-toml';
 import { describe, expect, test } from 'vitest';
-import { removeTomlKey, setTomlValue, tomlLiteral, tomlString } from '../../src/util/toml-edit.js';
+import { removeTomlKey, setTomlValue, tomlLineOf, tomlLiteral, tomlString } from '../../src/util/toml-edit.js';
 
 const FILE = `# mine
 [http]          # the port for my programs
@@ -92,6 +92,41 @@ describe('to remove a key', () => {
   ])('changes nothing for %s', (_, table, key) => {
     expect(removeTomlKey(FILE, table, key)).toBe(FILE);
     expect(removeTomlKey('', table, key)).toBe('');
+  });
+});
+
+describe('keys that are dotted before their table', () => {
+  test.each([
+    ['http.port = 1 # mine\n', 'http.port = 2 # mine\n'],
+    ['  http . "port"=1\n[engine]\nport = 9\n', '  http . "port" = 2\n[engine]\nport = 9\n'],
+    ['http.host = "x"\n\n[engine]\n', 'http.host = "x"\nhttp.port = 2\n\n[engine]\n'],
+  ])('are set where they stand: %j', (before, after) => {
+    expect(setTomlValue(before, 'http', 'port', '2')).toBe(after);
+  });
+
+  test('of a table in a table stay under its header', () => {
+    expect(setTomlValue('[models]\nfiles.a = "/a"\n', 'models.files', 'b.c', '"/b"')).toBe(
+      '[models]\nfiles.a = "/a"\nfiles."b.c" = "/b"\n',
+    );
+    expect(setTomlValue('[models]\nfiles.a = "/a"\n', 'models', 'download_from', '"x"')).toBe(
+      '[models]\ndownload_from = "x"\nfiles.a = "/a"\n',
+    );
+    expect(setTomlValue('models.files.a = "/a"\n', 'models', 'download_from', '"x"')).toBe(
+      'models.files.a = "/a"\nmodels.download_from = "x"\n',
+    );
+  });
+
+  test('are removed where they stand', () => {
+    expect(removeTomlKey('# a\nhttp.port = 1\nhttp.host = "x"\n', 'http', 'port')).toBe('# a\nhttp.host = "x"\n');
+    expect(removeTomlKey('[models]\nfiles."a" = "/a"\n', 'models.files', 'a')).toBe('[models]\n');
+    expect(removeTomlKey('[engine]\nhttp.port = 1\n', 'http', 'port')).toBe('[engine]\nhttp.port = 1\n');
+  });
+
+  test('and inline tables are found by their line', () => {
+    expect(tomlLineOf('# a\nhttp = { port = 1 }\n', 'http', 'port')).toBe(2);
+    expect(tomlLineOf('# a\nhttp.port = 1\n', 'http', 'port')).toBe(2);
+    expect(tomlLineOf(FILE, 'models.files', 'qwen2.5')).toBe(12);
+    expect(tomlLineOf(FILE, 'log', 'level')).toBeUndefined();
   });
 });
 

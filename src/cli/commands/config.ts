@@ -3,18 +3,15 @@ import { Command } from 'commander';
 import {
   environment,
   explainSettings,
-  fileValues,
   findHome,
-  loadSettings,
   SETTING_KEYS,
   settingsSchema,
   type ExplainedSetting,
-  type Home,
 } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
-import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
 import { nearest } from '../../util/nearest.js';
-import { removeTomlKey, setTomlValue, tomlLiteral, tomlString } from '../../util/toml-edit.js';
+import { tomlLiteral, tomlString } from '../../util/toml-edit.js';
+import { changeSetting, type SettingPlace } from '../settings-file.js';
 import { print, printDone, style } from '../style.js';
 
 const SCHEMA_VERSION = 1;
@@ -97,26 +94,20 @@ function explained(key: string): ExplainedSetting {
 }
 
 function set(key: string, value: string): void {
-  const { table, name } = place(key);
-  change((text) =>
-    setTomlValue(
-      text,
-      table,
-      name,
-      table === FILES_KEY ? tomlString(value === '' ? '' : resolve(value)) : tomlLiteral(value),
-    ),
-  );
+  const at = place(key);
+  const isPath = at.table === FILES_KEY && value !== '';
+  const text = isPath ? tomlString(resolve(value)) : tomlLiteral(value);
+  changeSetting(findHome(environment), at, text);
   printDone(`${key} = ${value}. A running daemon uses it after a restart.`);
 }
 
 function unset(key: string): void {
-  const { table, name } = place(key);
-  change((text) => removeTomlKey(text, table, name));
+  changeSetting(findHome(environment), place(key), undefined);
   printDone(`${key} is back to its default. A running daemon uses it after a restart.`);
 }
 
 /** Table and key in the file. The models of the owner are a table of their own. */
-function place(key: string): { table: string; name: string } {
+function place(key: string): SettingPlace {
   if (key.startsWith(`${FILES_KEY}.`)) return { table: FILES_KEY, name: key.slice(FILES_KEY.length + 1) };
   if (key === FILES_KEY) throw new DarkbloomError('usage', `Name one model: ${FILES_KEY}.NAME, one at a time.`);
   if (!SETTING_KEYS.includes(key)) throw unknown(key);
@@ -128,25 +119,4 @@ function unknown(key: string): DarkbloomError {
   const meant = nearest(key, SETTING_KEYS);
   const hint = meant === undefined ? `Known keys: ${SETTING_KEYS.join(', ')}.` : `Did you mean ${meant}?`;
   return new DarkbloomError('usage', `There is no setting ${key}. ${hint}`);
-}
-
-/** Writes only what the next start would accept. */
-function change(edit: (text: string) => string): void {
-  const home = findHome(environment);
-  const before = readFileIfPresent(home.config) ?? '';
-  const text = edit(before);
-  if (text === before) return;
-  check(text, home);
-  makePrivateFolder(home.folder);
-  writePrivateFile(home.config, text);
-}
-
-function check(text: string, home: Home): void {
-  try {
-    // As flags, so that a bad value is told before it is in the file.
-    loadSettings({ ...home, config: '' }, {}, fileValues(text, home.config));
-  } catch (error) {
-    loadSettings(home, {}, {}); // what was wrong before is told with its line
-    throw error;
-  }
 }

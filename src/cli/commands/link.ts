@@ -1,14 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { z } from 'zod';
-import { environment, fileValues, findHome, type Home } from '../../config.js';
+import { environment, findHome } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { saveLinkToken } from '../../link/link-token.js';
 import { readDiscovery } from '../../service/discovery.js';
 import { coordinatorAddress } from '../../util/coordinator-address.js';
-import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
-import { setTomlValue } from '../../util/toml-edit.js';
+import { makePrivateFolder } from '../../util/files.js';
+import { tomlString } from '../../util/toml-edit.js';
 import { callCoordinator } from '../coordinator-client.js';
+import { changedSettings, changeSetting, COORDINATOR_URL } from '../settings-file.js';
 import { print, printDone, style } from '../style.js';
 
 export function linkCommand(): Command {
@@ -46,7 +47,7 @@ async function link(address: string): Promise<void> {
     );
   }
   makePrivateFolder(home.folder);
-  fileValues(readFileIfPresent(home.config) ?? '', home.config); // a broken settings file is told before the login
+  changedSettings(home, COORDINATOR_URL, tomlString(url)); // a file that cannot be changed is told before the login
 
   const code = parse(
     CodeAnswer,
@@ -59,7 +60,7 @@ async function link(address: string): Promise<void> {
   const token = await waitForToken(url, code);
 
   saveLinkToken(home.linkToken, url, token);
-  saveAddress(home, url);
+  changeSetting(home, COORDINATOR_URL, tomlString(url));
   printDone(`Linked to ${url}.`);
   const running = readDiscovery(home.discovery);
   print(running === undefined ? 'Now run: darkbloom-provider start' : 'Restart the running daemon to use it.');
@@ -89,11 +90,4 @@ function parse<T>(schema: z.ZodType<T>, answer: unknown, url: string): T {
   const parsed = schema.safeParse(answer);
   if (parsed.success) return parsed.data;
   throw new DarkbloomError('link_refused', `${url} does not answer like a coordinator. Check the address.`);
-}
-
-function saveAddress(home: Home, url: string): void {
-  writePrivateFile(
-    home.config,
-    setTomlValue(readFileIfPresent(home.config) ?? '', 'coordinator', 'url', JSON.stringify(url)),
-  );
 }

@@ -1,6 +1,5 @@
 import { existsSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline/promises';
 import { Command } from 'commander';
 import { environment, findHome, type Home } from '../../config.js';
 import { openBooks } from '../../coordinator/books.js';
@@ -9,6 +8,7 @@ import { DarkbloomError } from '../../errors.js';
 import { inWords } from '../../models/byte-words.js';
 import { readDiscovery } from '../../service/discovery.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
+import { confirm } from '../confirm.js';
 import { print, printDone, style } from '../style.js';
 import { uninstallPaths } from '../uninstall-paths.js';
 
@@ -45,7 +45,7 @@ async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<voi
   if (keepData !== true) printBooks(home);
   if (dryRun === true) return;
   if (agent === undefined) refuseWhileRunning(home);
-  if (yes !== true) await confirm();
+  if (yes !== true) await confirm('Remove all of it?');
   if (agent !== undefined) reportOutcome(await agent.uninstall());
   refuseWhileRunning(home); // one in somebody's terminal beside the service
   for (const path of paths) rmSync(path, { recursive: true, force: true });
@@ -99,15 +99,6 @@ function refuseWhileRunning(home: Home): void {
     'already_running',
     `A daemon runs (process ${running.pid}). Stop it first: darkbloom-provider stop`,
   );
-}
-
-async function confirm(): Promise<void> {
-  if (!process.stdin.isTTY)
-    throw new DarkbloomError('usage', 'Nobody can be asked here. Say --yes, or look first with --dry-run.');
-  const reader = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await reader.question('Remove all of it? Type yes: ');
-  reader.close();
-  if (answer.trim() !== 'yes') throw new DarkbloomError('cancelled', 'Nothing was removed.');
 }
 
 function sizeOfTree(path: string): number {

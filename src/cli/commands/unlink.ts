@@ -4,9 +4,8 @@ import { environment, findHome, loadSettings } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { readLinkToken } from '../../link/link-token.js';
 import { readDiscovery } from '../../service/discovery.js';
-import { readFileIfPresent, writePrivateFile } from '../../util/files.js';
-import { removeTomlKey } from '../../util/toml-edit.js';
 import { callCoordinator } from '../coordinator-client.js';
+import { changedSettings, changeSetting, COORDINATOR_URL } from '../settings-file.js';
 import { print, printDone } from '../style.js';
 
 export function unlinkCommand(): Command {
@@ -23,10 +22,11 @@ async function unlink(): Promise<void> {
   const home = findHome(environment);
   const { url } = loadSettings(home, environment, {}).coordinator;
   if (url === undefined) throw new DarkbloomError('usage', 'This machine is not linked to any coordinator.');
+  changedSettings(home, COORDINATOR_URL, undefined); // a file that cannot be changed is told before the link is gone
   const token = readLinkToken(home.linkToken, url);
   const revoked = token !== undefined && (await revoke(url, token));
   rmSync(home.linkToken, { force: true });
-  writePrivateFile(home.config, removeTomlKey(readFileIfPresent(home.config) ?? '', 'coordinator', 'url'));
+  changeSetting(home, COORDINATOR_URL, undefined);
   printDone(`Unlinked from ${url}.`);
   if (!revoked) print(`${url} did not take the token back; its owner can ignore this machine from now on.`);
   if (readDiscovery(home.discovery) !== undefined)

@@ -1,20 +1,22 @@
 import { existsSync, statfsSync } from 'node:fs';
-import { environment, fileValues, loadSettings, type Home, type Settings, type Values } from '../../config.js';
-import { memoryBudget } from '../../engine/memory-budget.js';
+import { environment, loadSettings, type Home, type Settings, type Values } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
-import { RESERVE_BYTES } from '../../inference/footprint.js';
 import { systemCommands } from '../../machine/commands.js';
 import { readHardware } from '../../machine/hardware.js';
-import { readMemory } from '../../machine/memory.js';
 import { inWords } from '../../models/byte-words.js';
 import { readCatalog, type CatalogModel } from '../../models/catalog.js';
 import { DOWNLOAD_LIMITS } from '../../models/download.js';
 import { readGguf } from '../../models/gguf.js';
-import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
-import { setTomlValue, tomlString } from '../../util/toml-edit.js';
+import { makePrivateFolder, writePrivateFile } from '../../util/files.js';
+import { tomlString } from '../../util/toml-edit.js';
 import { VERSION } from '../../util/version.js';
-import { adoptHere, candidatesHere, fetchModel, hostedBuild, printTable } from '../commands/models.js';
+import { adoptHere, candidatesHere } from '../commands/models/adopt.js';
+import { fetchModel } from '../commands/models/download.js';
+import { hostedBuild } from '../commands/models/here.js';
+import { limitHere } from '../commands/models/plan.js';
+import { printTable } from '../commands/models/table.js';
 import { runChecks } from '../doctor.js';
+import { changeSetting } from '../settings-file.js';
 import { print, printDone, printFact, style } from '../style.js';
 import { adoption, downloads, proposalsFor, recommendedOf, type Demo, type Proposal, type Room } from './proposals.js';
 import { askBackground, askKeepLoaded, askModel } from './questions.js';
@@ -74,7 +76,7 @@ export async function setUp(home: Home, flags: Values, answers: Answers, canServ
   if (!asks) printDefaults(proposal, { keepLoaded, inBackground, canServe });
 
   const model = await fetchProposal(proposal, home, settings, catalog);
-  writeSettings(home, proposal, model, keepLoaded);
+  writeSettings(home, proposal, keptNames(settings, model, keepLoaded));
   return { model, inBackground };
 }
 
@@ -85,12 +87,11 @@ async function check(home: Home, names: readonly string[]): Promise<void> {
   throw new DarkbloomError('config_invalid', [`${bad.name}: ${bad.detail}.`, bad.fix].filter(Boolean).join(' '));
 }
 
-async function readRoom(home: Home, { engine }: Settings): Promise<Room> {
-  const memory = await readMemory(systemCommands, process.platform);
-  const { limitBytes } = memoryBudget(memory, engine.memory_limit_gb);
+async function readRoom(home: Home, settings: Settings): Promise<Room> {
+  const { engine } = settings;
   const { bavail, bsize } = statfsSync(home.folder);
   return {
-    limitBytes: limitBytes + RESERVE_BYTES, // the sums count it in
+    limitBytes: await limitHere(settings),
     diskBytes: Math.max(0, bavail * bsize - DOWNLOAD_LIMITS.keepFreeBytes),
     rows: engine.slots,
     contextTokens: engine.context_tokens,
@@ -205,7 +206,7 @@ async function fetchProposal(
     case 'demo':
       return proposal.name;
     case 'adopt': {
-      const { alias } = await adoptHere(proposal.candidate, home, catalog);
+      const { alias } = await adoptHere(proposal.candidate, home, settings, catalog);
       printDone(`${alias} is used where it lies`);
       return alias;
     }
@@ -218,16 +219,24 @@ async function fetchProposal(
   }
 }
 
-function writeSettings(home: Home, proposal: Proposal, model: string, keepLoaded: boolean): void {
-  let text = readFileIfPresent(home.config) ?? NEW_FILE;
-  if (keepLoaded) text = setTomlValue(text, 'models', 'keep_loaded', `[${tomlString(model)}]`);
-  if (proposal.kind !== 'demo' && proposal.fits === 'smaller') {
-    text = setTomlValue(text, 'engine', 'slots', String(proposal.rows));
-    text = setTomlValue(text, 'engine', 'context_tokens', String(proposal.contextTokens));
+/** The models that stay loaded when this one does or does not. */
+function keptNames({ models }: Settings, model: string, keepLoaded: boolean): string[] {
+  const others = models.keep_loaded.filter((name) => name !== model);
+  return keepLoaded ? [...others, model] : others;
+}
+
+/** Even with nothing to set there is a file then: this machine is not new any more. */
+function writeSettings(home: Home, proposal: Proposal, kept: readonly string[]): void {
+  if (isFirstRun(home)) {
+    makePrivateFolder(home.folder);
+    writePrivateFile(home.config, NEW_FILE);
   }
-  loadSettings({ ...home, config: '' }, {}, fileValues(text, home.config));
-  makePrivateFolder(home.folder);
-  writePrivateFile(home.config, text);
+  const list = kept.length === 0 ? undefined : `[${kept.map(tomlString).join(', ')}]`;
+  changeSetting(home, { table: 'models', name: 'keep_loaded' }, list);
+  if (proposal.kind !== 'demo' && proposal.fits === 'smaller') {
+    changeSetting(home, { table: 'engine', name: 'slots' }, String(proposal.rows));
+    changeSetting(home, { table: 'engine', name: 'context_tokens' }, String(proposal.contextTokens));
+  }
 }
 
 function gib(bytes: number): string {

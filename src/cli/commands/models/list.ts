@@ -1,0 +1,59 @@
+import { footprint } from '../../../inference/footprint.js';
+import { inWords } from '../../../models/byte-words.js';
+import { sizeOf } from '../../../models/catalog.js';
+import { readPlaces } from '../../../models/places.js';
+import { installedModels } from '../../../models/store.js';
+import { print, style } from '../../style.js';
+import { here, SCHEMA_VERSION } from './here.js';
+import { printTable } from './table.js';
+
+export async function list({ json }: { json?: true }): Promise<void> {
+  const { home, settings, models } = here();
+  const installed = await installedModels(models, settings, home.folder);
+  const { refused } = readPlaces(models, home.folder);
+  const { slots, context_tokens: context, kv_type: kvType } = settings.engine;
+  const rows = installed.map((model) => {
+    const tokens = Math.min(context, model.trainedContextTokens);
+    const memoryBytes = footprint(model.shape, slots, tokens, kvType).totalBytes;
+    const { alias, id, quantization, sizeBytes, path } = model;
+    return { alias, build: id, quantization, size_bytes: sizeBytes, memory_bytes: memoryBytes, path };
+  });
+  if (json === true) {
+    print(JSON.stringify({ schema_version: SCHEMA_VERSION, models: rows, refused }));
+    return;
+  }
+  const body = rows.map((row) => [row.alias, row.quantization, inWords(row.size_bytes), inWords(row.memory_bytes)]);
+  printTable(['model', 'build', 'on disk', 'in memory'], body);
+  for (const { id, reason } of refused) print(`${style.yellow('not offered')} ${id}: ${reason}`);
+}
+
+export function catalog({ json }: { json?: true }): void {
+  const { home, models } = here();
+  const ready = new Set(readPlaces(models, home.folder).ready.map(({ id }) => id));
+  const rows = models.flatMap((model) =>
+    model.builds.map((build) => ({
+      alias: model.alias,
+      build: build.id,
+      quantization: build.quantization,
+      size_bytes: sizeOf(build),
+      context_tokens: build.context_tokens,
+      min_ram_gb: model.min_ram_gb,
+      license: model.license,
+      installed: build.source === 'package' || ready.has(build.id),
+    })),
+  );
+  if (json === true) {
+    print(JSON.stringify({ schema_version: SCHEMA_VERSION, models: rows }));
+    return;
+  }
+  printTable(
+    ['model', 'build', 'size', 'Mac with', ''],
+    rows.map((row) => [
+      row.alias,
+      row.quantization,
+      inWords(row.size_bytes),
+      `${row.min_ram_gb} GB`,
+      row.installed ? 'installed' : '',
+    ]),
+  );
+}

@@ -1,0 +1,49 @@
+import type { Settings } from '../../../config.js';
+import { memoryBudget } from '../../../engine/memory-budget.js';
+import { RESERVE_BYTES } from '../../../inference/footprint.js';
+import { systemCommands } from '../../../machine/commands.js';
+import { macEngineLimit, readMemory } from '../../../machine/memory.js';
+import type { CatalogModel } from '../../../models/catalog.js';
+import { parseMac } from '../../../models/macs.js';
+import { planFor, type Plan } from '../../../models/plan.js';
+import { planLines } from '../../plan-view.js';
+import { print } from '../../style.js';
+import { here, SCHEMA_VERSION } from './here.js';
+
+const DEFAULT_WIDTH = 80;
+
+export async function plan({ as, json }: { as?: string; json?: true }): Promise<void> {
+  const { settings, models } = here();
+  const planned =
+    as === undefined
+      ? planOfLimit('this machine', await limitHere(settings), models, settings)
+      : planOfMac(as, models, settings);
+  if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, ...planned }));
+  else for (const line of planLines(planned, process.stdout.columns || DEFAULT_WIDTH)) print(line);
+}
+
+/** The plan for a Mac by its name: with the limit of its memory, no owner has changed it.
+ *  @throws DarkbloomError `usage`. */
+export function planOfMac(mac: string, models: readonly CatalogModel[], settings: Settings): MachinePlan {
+  const { name, memoryBytes } = parseMac(mac);
+  return planOfLimit(name, macEngineLimit(memoryBytes, undefined), models, settings);
+}
+
+/** A plan, and what it is for. */
+type MachinePlan = Plan & { machine: string };
+
+function planOfLimit(
+  machine: string,
+  limitBytes: number,
+  catalog: readonly CatalogModel[],
+  { engine }: Settings,
+): MachinePlan {
+  const { slots: rows, context_tokens: contextTokens, kv_type: kvType } = engine;
+  return { machine, ...planFor({ catalog, limitBytes, rows, contextTokens, kvType }) };
+}
+
+/** What models may take here, bytes; the sums of a plan count the reserve in. */
+export async function limitHere({ engine }: Settings): Promise<number> {
+  const memory = await readMemory(systemCommands, process.platform);
+  return memoryBudget(memory, engine.memory_limit_gb).limitBytes + RESERVE_BYTES;
+}
