@@ -17,7 +17,7 @@ function watched({ says }: { says: boolean }) {
     wakeTime,
     watch,
     /** Time passes without timers, and the system calls it a sleep or does not. */
-    async stall(ms: number, slept: boolean) {
+    stall: async (ms: number, slept: boolean) => {
       clock.sleep(ms);
       if (slept) wokeAt = clock.now();
       clock.turn(0);

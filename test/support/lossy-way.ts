@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import { createServer, request, type Server } from 'node:http';
 import { WebSocket, WebSocketServer } from 'ws';
+import { z } from 'zod';
 import { portOf } from './port-of.js';
+
+const Typed = z.object({ type: z.string() });
 
 /** The way between a provider and its coordinator, on which frames of the provider can get lost. Requests pass. */
 export class LossyWay implements AsyncDisposable {
@@ -44,7 +47,7 @@ export class LossyWay implements AsyncDisposable {
     const opened = once(coordinator, 'open');
     provider.on('message', (data: Buffer) => {
       const text = data.toString('utf8');
-      if (!this.loses.has(String(JSON.parse(text).type))) void opened.then(() => coordinator.send(text));
+      if (!this.loses.has(Typed.parse(JSON.parse(text)).type)) void opened.then(() => coordinator.send(text));
     });
     coordinator.on('message', (data: Buffer) => provider.send(data.toString('utf8')));
     provider.on('close', () => coordinator.terminate());
