@@ -15,10 +15,11 @@ import { inWords } from '../models/byte-words.js';
 import { readCatalog } from '../models/catalog.js';
 import { readPlaces } from '../models/places.js';
 import { installedModels } from '../models/store.js';
-import { readDiscovery } from '../service/discovery.js';
+import { answeringDaemon } from '../service/discovery.js';
 import { systemClock } from '../util/clock.js';
 import { makePrivateFolder } from '../util/files.js';
 import { gte } from '../util/versions.js';
+import { askStatus } from './control-client.js';
 
 /** Checks that do the real thing, each with a bound in time and, when it fails, with what to do. */
 
@@ -111,12 +112,25 @@ function checkSettings(home: Home): Outcome {
 
 async function checkPort(home: Home): Promise<Outcome> {
   const { host, port } = loadSettings(home, environment, {}).http;
-  const running = readDiscovery(home.discovery);
-  if (running !== undefined) return good(`a daemon answers on ${running.base_url}`);
+  const running = await runningHere(home);
+  if (running !== undefined) return running;
   const fix = 'Stop the other program, or choose another port: darkbloom-provider config set http.port N';
   return (await isFree(host, port))
     ? good(`${port} is free`)
     : { verdict: 'bad', detail: `${port} of ${host} is in use`, fix };
+}
+
+/** What the daemon of this home says of its port; a coordinator alone has no control socket and is asked over HTTP. */
+async function runningHere(home: Home): Promise<Outcome | undefined> {
+  try {
+    const status = await askStatus(home);
+    if (status.state !== 'blocked') return good(`a daemon answers on ${status.base_url}`);
+    return { verdict: 'bad', detail: `a daemon runs and serves nothing: ${status.reason.message}` };
+  } catch (error) {
+    if (!(error instanceof DarkbloomError) || error.code !== 'machine_offline') throw error;
+  }
+  const record = await answeringDaemon(home.discovery);
+  return record === undefined ? undefined : good(`a daemon answers on ${record.base_url}`);
 }
 
 function isFree(host: string, port: number): Promise<boolean> {

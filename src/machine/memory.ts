@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { freemem, totalmem } from 'node:os';
+import { readGroupMemory, type ReadText } from './cgroup.js';
 import type { Commands } from './commands.js';
 import { parseMeminfo } from './meminfo.js';
 import { readSysctl, wholeNumber } from './sysctl.js';
@@ -11,6 +12,7 @@ const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
 export interface Memory {
+  /** Of the machine; in a container with a limit, the limit. */
   totalBytes: number;
   /** What a new allocation can get without swapping. Where the system does not say: the free pages alone. */
   availableBytes: number;
@@ -24,15 +26,33 @@ export interface Memory {
 /** Memory now. Never rejects: what cannot be read falls back to the less favourable figures of Node. */
 export async function readMemory(commands: Commands, platform: NodeJS.Platform): Promise<Memory> {
   if (platform === 'darwin') return readMacMemory(commands);
-  const found =
-    platform === 'linux' ? parseMeminfo(await readFile('/proc/meminfo', 'utf8').catch(() => '')) : undefined;
-  const { totalBytes, availableBytes } = found ?? { totalBytes: totalmem(), availableBytes: freemem() };
+  return platform === 'linux' ? readLinuxMemory(textOf) : plainMemory(totalmem(), freemem());
+}
+
+/** Of the machine, or of the container that this process is in. */
+export async function readLinuxMemory(readText: ReadText): Promise<Memory> {
+  const [meminfo, group] = await Promise.all([readText('/proc/meminfo'), readGroupMemory(readText)]);
+  const { totalBytes, availableBytes } = parseMeminfo(meminfo ?? '') ?? {
+    totalBytes: totalmem(),
+    availableBytes: freemem(),
+  };
+  return plainMemory(
+    Math.min(totalBytes, group?.limitBytes ?? Infinity),
+    Math.min(availableBytes, group?.availableBytes ?? Infinity),
+  );
+}
+
+function plainMemory(totalBytes: number, availableBytes: number): Memory {
   return {
     totalBytes,
     availableBytes,
     pressure: shareInUse(totalBytes, availableBytes),
     engineLimitBytes: Math.floor((totalBytes * 3) / 4),
   };
+}
+
+async function textOf(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch(() => undefined); // absent, or not to be read: not known
 }
 
 async function readMacMemory(commands: Commands): Promise<Memory> {

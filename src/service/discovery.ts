@@ -36,12 +36,11 @@ export function readDiscovery(path: string): DiscoveryRecord | undefined {
   return record !== undefined && isAlive(record.pid) ? record : undefined;
 }
 
-/** One home, one daemon: two would answer for each other's files. A record alone proves nothing: after a power loss its
- *  process id may belong to any other program, so the daemon is asked.
+/** One home, one daemon: two would answer for each other's files.
  *  @throws DarkbloomError `already_running`. */
 export async function refuseSecondDaemon(path: string): Promise<void> {
-  const running = readDiscovery(path);
-  if (running === undefined || running.pid === process.pid || !(await answers(running.base_url))) return;
+  const running = await answeringDaemon(path);
+  if (running === undefined || running.pid === process.pid) return;
   throw new DarkbloomError(
     'already_running',
     `A daemon of this home already runs (process ${running.pid}, ${running.base_url}). ` +
@@ -50,12 +49,18 @@ export async function refuseSecondDaemon(path: string): Promise<void> {
 }
 
 const ANSWER_TIMEOUT_MS = 2_000;
+const Health = z.object({ status: z.literal('ok'), version: z.string() });
 
-async function answers(baseUrl: string): Promise<boolean> {
+/** The record of a daemon that answers. A record alone proves nothing: after a power loss its process id may belong to
+ *  any other program, and so may its port. */
+export async function answeringDaemon(path: string): Promise<DiscoveryRecord | undefined> {
+  const record = readDiscovery(path);
+  if (record === undefined) return undefined;
   try {
-    const health = await fetch(new URL('/health', baseUrl), { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
-    return health.ok;
+    const answer = await fetch(new URL('/health', record.base_url), { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
+    const health = Health.safeParse(tryJson(await answer.text()));
+    return health.data?.version === record.version ? record : undefined;
   } catch {
-    return false;
+    return undefined; // nobody listens, or not in HTTP
   }
 }

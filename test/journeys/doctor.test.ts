@@ -1,8 +1,13 @@
 import { writeFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createServer as createNetServer, type AddressInfo } from 'node:net';
+import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { gte } from '../../src/util/versions.js';
-import { runCommand } from '../support/command.js';
+import { readDiscovery, writeDiscovery } from '../../src/service/discovery.js';
+import { VERSION } from '../../src/util/version.js';
+import { runCommand, RunningCommand } from '../support/command.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 
 const Report = z.object({
@@ -34,6 +39,64 @@ test('doctor names a model file that is not there, with what to do, and fails', 
   expect(ended.stdout).toMatch(
     /✗ models +models\.files\.[\w-]+: The model file \/nowhere\.gguf cannot be used: there is no such file\. Replace/u,
   );
+});
+
+describe('the port', () => {
+  /** What doctor says of it. */
+  async function portCheck(folder: string, port: number) {
+    const ended = await runCommand(['doctor', '--json'], folder, { DARKBLOOM_PROVIDER_HTTP_PORT: String(port) });
+    return Report.parse(JSON.parse(ended.stdout)).checks.find(({ name }) => name === 'port');
+  }
+
+  test.each([
+    [
+      'another program',
+      () =>
+        createNetServer((socket) =>
+          socket
+            .on('error', () => undefined)
+            .resume()
+            .end('no HTTP'),
+        ),
+    ],
+    ['another web server', () => createServer((_, response) => response.end('{"status":"ok"}'))],
+  ])('that %s has is not taken for ours because the process id of an old record lives', async (_, open) => {
+    using temporary = new TemporaryHome();
+    const server = open().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    writeDiscovery(temporary.home.discovery, {
+      base_url: `http://127.0.0.1:${port}/v1`,
+      api_key: 'of an old run',
+      host: '127.0.0.1',
+      port,
+      pid: process.pid,
+      version: VERSION,
+      mode: 'local',
+      updated_at: new Date().toISOString(),
+    });
+    expect(await portCheck(temporary.home.folder, port)).toMatchObject({
+      verdict: 'bad',
+      detail: `${port} of 127.0.0.1 is in use`,
+    });
+    server.close();
+  });
+
+  test.each([
+    ['daemon', ['start', '--foreground', '--port', '0']],
+    ['coordinator', ['coordinator', '--port', '0']],
+  ])('that our %s has is good', async (_, args) => {
+    using temporary = new TemporaryHome();
+    const { folder, discovery } = temporary.home;
+    await using running = new RunningCommand(args, folder);
+    await running.says(/Ctrl-C/u);
+    const port = readDiscovery(discovery)?.port ?? 0;
+    expect(await portCheck(folder, port)).toMatchObject({
+      verdict: 'good',
+      detail: expect.stringContaining(`a daemon answers on http://127.0.0.1:${port}`),
+    });
+    await running.stop();
+  });
 });
 
 test.each([
