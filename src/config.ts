@@ -144,7 +144,10 @@ function gigabytes() {
 /** Variables, flags and `config set` give one text, parted by commas. */
 function nameList() {
   const parted = z.string().transform((text) => text.split(',').filter((name) => name !== ''));
-  return z.union([z.array(z.string().min(1)), parted], 'must be a list of names like ["one", "other"]');
+  return z.union(
+    [z.array(z.string().min(1, 'must not be empty')), parted],
+    'must be a list of names like ["one", "other"]',
+  );
 }
 
 function flag(fallback: boolean) {

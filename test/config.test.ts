@@ -34,6 +34,17 @@ function refusal(sources: Parameters<typeof load>[0]): DarkbloomError {
   throw new Error('The settings were taken.');
 }
 
+const ENGINE_DEFAULTS = {
+  slots: 4,
+  context_tokens: 8192,
+  idle_unload_minutes: 30,
+  gpu_layers: 'auto',
+  flash_attention: 'auto',
+  kv_type: 'f16',
+  mmap: 'auto',
+  mlock: false,
+};
+
 describe('where a setting comes from', () => {
   const file = '[http]\nport = 1001\n';
   const env = { DARKBLOOM_PROVIDER_HTTP_PORT: '1002' };
@@ -55,7 +66,7 @@ describe('where a setting comes from', () => {
       flags: { 'engine.threads': 3 },
     });
     expect(settings.http).toEqual({ host: '0.0.0.0', port: 1002 });
-    expect(settings.engine).toEqual({ slots: 2, context_tokens: 8192, threads: 3 });
+    expect(settings.engine).toEqual({ ...ENGINE_DEFAULTS, slots: 2, threads: 3 });
   });
 
   test('without any source every setting has its default', () => {
@@ -63,10 +74,34 @@ describe('where a setting comes from', () => {
       http: { host: '127.0.0.1', port: 8000 },
       coordinator: { port: 8787, self_route_default: 'self' },
       provider: { serve_others: false, keep_awake: 'on_ac' },
-      engine: { slots: 4, context_tokens: 8192 },
-      models: { files: {}, download_from: 'https://huggingface.co' },
+      engine: ENGINE_DEFAULTS,
+      models: { files: {}, download_from: 'https://huggingface.co', keep_loaded: [] },
       log: { level: 'info' },
     });
+  });
+
+  test.each<[string, string, string, string, unknown]>([
+    ['GB in fractions', 'engine', 'memory_limit_gb', '4.5', 4.5],
+    ['a number of layers', 'engine', 'gpu_layers', '20', 20],
+    ['a word in place of layers', 'engine', 'gpu_layers', 'auto', 'auto'],
+    ['no time at all', 'engine', 'idle_unload_minutes', '0', 0],
+    ['a list parted by commas', 'models', 'keep_loaded', 'qwen,local/gemma-q4', ['qwen', 'local/gemma-q4']],
+    ['an empty list', 'models', 'keep_loaded', '', []],
+  ])('%s come from a variable, and from the file as text', (_, table, key, text, value) => {
+    const settings: Record<string, Record<string, unknown>> = load({
+      env: { [`DARKBLOOM_PROVIDER_${table}_${key}`.toUpperCase()]: text },
+    });
+    expect(settings[table]?.[key]).toEqual(value);
+    const fromFile: Record<string, Record<string, unknown>> = load({ file: `[${table}]\n${key} = "${text}"\n` });
+    expect(fromFile[table]?.[key]).toEqual(value);
+  });
+
+  test('numbers and lists of the file are taken as they are', () => {
+    const { engine, models } = load({
+      file: '[engine]\nmemory_limit_gb = 12.5\ngpu_layers = 0\n[models]\nkeep_loaded = ["qwen", "gemma"]\n',
+    });
+    expect(engine).toMatchObject({ memory_limit_gb: 12.5, gpu_layers: 0 });
+    expect(models.keep_loaded).toEqual(['qwen', 'gemma']);
   });
 
   test('the settings cannot be changed afterwards', () => {
@@ -130,6 +165,40 @@ describe('what is refused', () => {
     expect(error.code).toBe('config_invalid');
     expect(error.message.startsWith(`${home.config}, line ${line}: ${key}`)).toBe(true);
     expect(error.param).toBe(key);
+  });
+
+  test.each([
+    ['memory_limit_gb = 0.1', 'must be a number of GB from 0.25 to 4096'],
+    ['memory_limit_gb = "much"', 'must be a number of GB from 0.25 to 4096'],
+    ['max_loaded_models = 0', 'must be a whole number from 1 to 64'],
+    ['idle_unload_minutes = -1', 'must be a whole number from 0 to 10080'],
+    ['gpu_layers = "all"', 'must be auto or a whole number from 0 to 1000'],
+    ['gpu_layers = 1001', 'must be a whole number from 0 to 1000'],
+    ['kv_type = "q2_k"', 'Invalid option: expected one of "f16"|"q8_0"|"q4_0"'],
+    ['flash_attention = true', 'Invalid option: expected one of "auto"|"on"|"off"'],
+    [
+      'kv_type = "q8_0"\nflash_attention = "off"',
+      'q8_0 and q4_0 need flash attention: set engine.flash_attention to auto or on',
+    ],
+  ])('[engine] %s: the error names the key and the limit', (line, reason) => {
+    const key = `engine.${line.split(' ')[0]}`;
+    expect(refusal({ file: `[engine]\n${line}\n` })).toMatchObject({
+      code: 'config_invalid',
+      param: key,
+      message: `${home.config}, line 2: ${key}: ${reason}.`,
+    });
+  });
+
+  test.each(['7', '[1]'])('models.keep_loaded = %s', (value) => {
+    expect(refusal({ file: `[models]\nkeep_loaded = ${value}\n` }).message).toBe(
+      `${home.config}, line 2: models.keep_loaded: must be a list of names like ["one", "other"].`,
+    );
+  });
+
+  test('an empty name in a list is told with its place', () => {
+    expect(refusal({ file: '[models]\nkeep_loaded = ["a", ""]\n' }).message).toBe(
+      `${home.config}, line 2: models.keep_loaded (1): must not be empty.`,
+    );
   });
 
   test('the model that is wrong is named', () => {

@@ -66,7 +66,6 @@ export class Admission {
       const onAbort = () => {
         leave();
         resolve(undefined);
-        this.#admit(); // whoever stood behind may be let in where this one was not
       };
       const enter = () => {
         leave();

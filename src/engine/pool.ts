@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { DarkbloomError } from '../errors.js';
 import type { ChatEvent, ChatRequest, Generator } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
@@ -29,6 +30,7 @@ export class ModelPool implements Generator {
   /** @throws DarkbloomError `config_invalid` when a model to keep is not there, or when they do not fit together. */
   constructor(models: readonly EngineModel[], options: PoolOptions) {
     this.#options = options;
+    setMaxListeners(0, this.#closing.signal); // one for each request
     this.#speed = new SpeedMeter(options.clock);
     const { budget, maxLoadedModels = Infinity, log } = options;
     this.#line = new LoadLine({ slots: () => [...this.#slots.values()], budget, maxLoadedModels, log });

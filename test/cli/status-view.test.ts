@@ -217,6 +217,27 @@ describe('a stranger reads', () => {
     `);
   });
 
+  test('which models stay, which go, and which wait for memory', () => {
+    const status: Status = {
+      ...IDLE,
+      models: [
+        { ...MODEL, state: 'ready', kept: true },
+        { ...MODEL, alias: 'gemma', state: 'ready', unloads_at: ago(-1_500) },
+        { ...MODEL, alias: 'phi', state: 'waiting', running: 1 },
+      ],
+    };
+    expect(
+      screen(status, 80)
+        .split('\n')
+        .filter((line) => line.startsWith('model'))
+        .join('\n'),
+    ).toMatchInlineSnapshot(`
+      "model       qwen: loaded, 4.4 GiB, kept
+      model       gemma: loaded, 4.4 GiB, unloads in 25 min
+      model       phi: waiting for memory of other models, 4.4 GiB, 1 running, 0 wait…"
+    `);
+  });
+
   test('a machine that is paused', () => {
     expect(screen({ ...IDLE, state: 'paused' }, 80).split('\n')[1]).toMatchInlineSnapshot(
       `"state       paused; \`darkbloom-provider resume\` serves again"`,

@@ -447,3 +447,14 @@ test.each<{ status: number; reason?: string; error?: string; code: ErrorCode; to
     message: told.error ?? 'in the words of the machine',
   });
 });
+
+test.each<[string, string, number, number]>([
+  ['a full line', 'queue_full', 12_000, 12],
+  ['memory that is not free yet', 'model_load', 40_001, 41],
+  ['no time at all', 'queue_full', 0, 1],
+  ['a time beyond reason', 'queue_full', 1e12, 600],
+])("a machine's own forecast is passed on as whole seconds: %s", async (_, reason, feasibleAfterMs, seconds) => {
+  const { attempt, request } = await playRequest();
+  request.fail(reason === 'queue_full' ? 429 : 503, 'later', reason, feasibleAfterMs);
+  expect((await outcome(attempt)).error).toMatchObject({ retryAfterS: seconds });
+});

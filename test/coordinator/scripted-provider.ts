@@ -185,13 +185,14 @@ export class PlayedRequest {
     });
   }
 
-  fail(status: number, error = 'broken', reason?: string): void {
+  fail(status: number, error = 'broken', reason?: string, feasibleAfterMs?: number): void {
     this.#provider.say({
       type: 'inference_error',
       request_id: this.id,
       error,
       status_code: status,
       ...(reason === undefined ? {} : { error_reason: reason }),
+      ...(feasibleAfterMs === undefined ? {} : { feasible_after_ms: feasibleAfterMs }),
     });
   }
 }

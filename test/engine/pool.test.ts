@@ -199,18 +199,16 @@ describe('the waiting line of a model', () => {
   test('is bounded: one more is refused with the time to come again, but the owner is let in', async () => {
     const { engine } = await play();
     const endLoop = await busy(engine, 'loop', false);
-    const abort = new AbortController();
     const asked = { model: 'loop', owner: false };
-    const waiting = Array.from({ length: WAITING_PER_ROW }, () =>
-      textOf(engine, asked, abort.signal).catch((error: unknown) => error),
-    );
+    const patience = Array.from({ length: WAITING_PER_ROW }, () => new AbortController());
+    const waiting = patience.map(({ signal }) => textOf(engine, asked, signal).catch((error: unknown) => error));
     await eventually('the line is full', () => slotOf(engine, 'loop').waiting === WAITING_PER_ROW || undefined);
     await expect(textOf(engine, asked)).rejects.toMatchObject({ code: 'over_capacity', retryAfterS: 5 });
     const owner = textOf(engine, { model: 'loop' });
     expect(await waiting.at(-1)).toMatchObject({ code: 'over_capacity' });
     await endLoop();
     expect(await owner).toBe('One two three');
-    abort.abort();
+    for (const each of patience) each.abort();
     await Promise.all(waiting);
     await engine.idle();
     expect(slotOf(engine, 'loop')).toMatchObject({ running: 0, waiting: 0 });

@@ -225,6 +225,16 @@ describe('a job that fails', () => {
     expect(jobs.stats).toMatchObject({ requests_served: 0, generation_errors_after_output: 0 });
   });
 
+  test('tells when the same request will probably be taken, where that is known', async () => {
+    const full = new DarkbloomError('over_capacity', 'queue full', { retryAfterS: 12 });
+    const { jobs, start, connection } = play(new ScriptedGenerator({ breaksWith: full }));
+    start();
+    await jobs.settled();
+    expect(connection.frames).toMatchObject([
+      { status_code: 429, error_reason: 'queue_full', feasible_after_ms: 12_000 },
+    ]);
+  });
+
   test('after some text ends with one error, and is counted', async () => {
     const died = new DarkbloomError('runner_died', 'the process ended');
     const { jobs, start, connection } = play(new ScriptedGenerator({ says: ['Hel'], breaksWith: died }));
