@@ -1,8 +1,7 @@
-import { Agent, request, type IncomingMessage } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { SAMPLING, type Target, type TargetEvent, type TargetRequest } from './target.js';
 
-const MAX_CONNECTIONS = 2_048;
 const MAX_ERROR_CHARACTERS = 300;
 
 const Chunk = z.object({
@@ -23,9 +22,9 @@ export class Refused extends Error {
   }
 }
 
-/** Any server that speaks OpenAI's chat completions over plain HTTP. */
+/** Any server that speaks OpenAI's chat completions over plain HTTP. A connection for each request: llama.cpp's server
+ *  closes it after a stream, although it promises to keep it, and all shall pay the same. */
 export class HttpTarget implements Target {
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: MAX_CONNECTIONS });
   readonly #url: URL;
   readonly #apiKey: string;
   readonly #model: string;
@@ -88,14 +87,14 @@ export class HttpTarget implements Target {
       authorization: `Bearer ${this.#apiKey}`,
     };
     return new Promise((resolve, reject) => {
-      const sent = request(this.#url, { method: 'POST', agent: this.#agent, headers, signal }, resolve);
+      const sent = request(this.#url, { method: 'POST', agent: false, headers, signal }, resolve);
       sent.on('error', reject);
       sent.end(body);
     });
   }
 
   async close(): Promise<void> {
-    this.#agent.destroy();
+    // nothing is kept open
   }
 }
 
