@@ -68,7 +68,10 @@ function chosenLoads({ loads: names, streams, rows }: Options): Load[] {
     names.length === 0 || names.some((wanted) => name === wanted || name.startsWith(`${wanted}-`));
   const unknown = names.find((wanted) => !all.some(({ name }) => name === wanted || name.startsWith(`${wanted}-`)));
   if (unknown !== undefined)
-    throw new DarkbloomError('usage', `There is no load '${unknown}'. There are: ${all.map(({ name }) => name).join(', ')}.`);
+    throw new DarkbloomError(
+      'usage',
+      `There is no load '${unknown}'. There are: ${all.map(({ name }) => name).join(', ')}.`,
+    );
   const chosen = all.filter(isNamed);
   const tooWide = chosen.find((load) => load.rows > rows);
   if (tooWide !== undefined)
@@ -130,7 +133,12 @@ export function rounded(value: number): string {
   return Number.isFinite(value) ? String(Number(value.toPrecision(3))) : '-';
 }
 
-export function valuesOf(series: readonly Series[], load: string, contender: string, figure: string): number[] | undefined {
+export function valuesOf(
+  series: readonly Series[],
+  load: string,
+  contender: string,
+  figure: string,
+): number[] | undefined {
   return series.find((each) => each.load === load && each.contender === contender && each.figure === figure)?.values;
 }
 

@@ -79,16 +79,12 @@ class Recorder {
       leaving.abort();
     };
     const { abort } = request;
-    if (abort !== undefined && 'afterRoles' in abort) void this.#untilEnded(phase, abort.afterRoles, expected).then(leave);
+    if (abort !== undefined && 'afterRoles' in abort)
+      void this.#untilEnded(phase, abort.afterRoles, expected).then(leave);
     return { ended: this.#listen(request, record, leaving.signal, leave), aborted };
   }
 
-  async #listen(
-    request: PlannedRequest,
-    record: RequestRecord,
-    left: AbortSignal,
-    leave: () => void,
-  ): Promise<void> {
+  async #listen(request: PlannedRequest, record: RequestRecord, left: AbortSignal, leave: () => void): Promise<void> {
     const { abort } = request;
     const timer = abort !== undefined && 'afterMs' in abort ? setTimeout(leave, abort.afterMs) : undefined;
     const leaveAt = abort !== undefined && 'afterTexts' in abort ? abort.afterTexts : Infinity;

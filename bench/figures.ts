@@ -18,12 +18,7 @@ export function figuresOf(loadName: string, recording: Recording): Figures {
     case 'long-prompt':
       return longPromptFigures(role('beside'), role('long'));
     case 'abort':
-      return {
-        freeRowTtftMs: median(role('free row').map(ttftMs)),
-        afterReadingTtftMs: median(role('after reading').map(ttftMs)),
-        afterWritingTtftMs: median(role('after writing').map(ttftMs)),
-        gapP50Ms: median(role('other').flatMap(gapsMs)),
-      };
+      return abortFigures(role);
     default:
       return throughput(recording);
   }
@@ -47,6 +42,22 @@ function longPromptFigures(beside: readonly RequestRecord[], long: readonly Requ
   const firstMs = textMs[0] ?? NaN;
   const meanwhile = beside.flatMap((each) => gapsBetween(each.textMs, sentMs, firstMs));
   return { longestGapMs: Math.max(...meanwhile), longTtftMs: firstMs - sentMs };
+}
+
+/** `…Steps`: by how much longer the next one waited than on a row that was free, in steps of the other streams. */
+function abortFigures(role: (name: string) => RequestRecord[]): Figures {
+  const ttft = (name: string) => median(role(name).map(ttftMs));
+  const [free, afterReading, afterWriting] = ['free row', 'after reading', 'after writing'].map(ttft);
+  const gapP50Ms = median(role('other').flatMap(gapsMs));
+  const steps = (ms = NaN) => Math.max(0, ms - (free ?? NaN)) / gapP50Ms;
+  return {
+    freeRowTtftMs: free ?? NaN,
+    afterReadingTtftMs: afterReading ?? NaN,
+    afterWritingTtftMs: afterWriting ?? NaN,
+    gapP50Ms,
+    afterReadingSteps: steps(afterReading),
+    afterWritingSteps: steps(afterWriting),
+  };
 }
 
 function ttftMs({ sentMs, textMs }: RequestRecord): number {

@@ -145,7 +145,10 @@ export function judge(series: readonly Series[], floors: readonly Floor[] = FLOO
   });
 }
 
-function verdictOf({ better, floor, aim }: Pick<Floor, 'better' | 'floor' | 'aim'>, value: number | undefined): Verdict {
+function verdictOf(
+  { better, floor, aim }: Pick<Floor, 'better' | 'floor' | 'aim'>,
+  value: number | undefined,
+): Verdict {
   if (value === undefined || Number.isNaN(value)) return 'not measured';
   const reaches = (bound: number) => (better === 'higher' ? value >= bound : value <= bound);
   if (reaches(aim)) return 'aim met';

@@ -60,7 +60,11 @@ async function growWithPrompt({ threads, seed, model }: Options, add: Add): Prom
       const [{ sentMs, textMs, promptTokens: counted } = { sentMs: 0, textMs: [], promptTokens: 0 }] = requests;
       const ttftMs = (textMs[0] ?? NaN) - sentMs;
       const gaps = textMs.slice(1).map((time, index) => time - (textMs[index] ?? time));
-      add('prompt', `${counted} tokens`, { ttftMs, promptTokensPerSecond: (counted / ttftMs) * 1_000, stepMs: median(gaps) });
+      add('prompt', `${counted} tokens`, {
+        ttftMs,
+        promptTokensPerSecond: (counted / ttftMs) * 1_000,
+        stepMs: median(gaps),
+      });
     }
   } finally {
     await generator.close();

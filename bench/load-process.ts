@@ -13,9 +13,7 @@ import type { Target, TargetSpec } from './target.js';
 
 export type LoadOrder = { type: 'open'; spec: TargetSpec } | { type: 'drive'; plan: Plan };
 export type LoadReport =
-  | { type: 'opened' }
-  | { type: 'recorded'; recording: Recording }
-  | { type: 'failed'; reason: string };
+  { type: 'opened' } | { type: 'recorded'; recording: Recording } | { type: 'failed'; reason: string };
 
 /** Of 19; the higher, the later its turn. */
 const NICENESS = 5;

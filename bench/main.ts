@@ -60,7 +60,16 @@ function printSeries(series: readonly Series[]): void {
 function printJson(options: Options, result: object): void {
   const { suite, repeats, rows, contextTokens, threads, seed } = options;
   const settings = { repeats, rows, contextTokens, threads, seed };
-  print(JSON.stringify({ schema_version: SCHEMA_VERSION, version: VERSION, machine: thisMachine(), suite, settings, ...result }));
+  print(
+    JSON.stringify({
+      schema_version: SCHEMA_VERSION,
+      version: VERSION,
+      machine: thisMachine(),
+      suite,
+      settings,
+      ...result,
+    }),
+  );
 }
 
 function print(text: string): void {
@@ -79,7 +88,10 @@ async function run(args: readonly string[]): Promise<boolean> {
   const options = parseOptions(args);
   const suite = SUITES[options.suite];
   if (suite === undefined)
-    throw new DarkbloomError('usage', `There is no suite '${options.suite}'. There are: ${Object.keys(SUITES).join(', ')}.`);
+    throw new DarkbloomError(
+      'usage',
+      `There is no suite '${options.suite}'. There are: ${Object.keys(SUITES).join(', ')}.`,
+    );
   progress(machineInWords(thisMachine()));
   await using life = new Lifetime();
   process.once('SIGINT', () => void life.close().finally(() => process.exit(130)));

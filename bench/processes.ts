@@ -24,7 +24,10 @@ export function childrenOf(pid: number): ProcessUse[] {
 }
 
 /** CPU time and memory of a daemon, and of its runners together. */
-export function useOfDaemon(pid: number): { daemon: ProcessUse; runners: { cpuSeconds: number; residentBytes: number } } {
+export function useOfDaemon(pid: number): {
+  daemon: ProcessUse;
+  runners: { cpuSeconds: number; residentBytes: number };
+} {
   const runners = childrenOf(pid).map((child) => useOf(child.pid));
   const sum = (of: (use: ProcessUse) => number) => runners.reduce((total, use) => total + of(use), 0);
   return {
@@ -54,7 +57,9 @@ function linuxUse(pid: number): ProcessUse | undefined {
 
 /** `ps` shows hundredths of a second on a Mac, whole seconds on Linux. */
 function listed(which: readonly string[]): ProcessUse[] {
-  const lines = execFileSync('ps', [...which, '-o', 'pid=,ppid=,time=,rss='], { encoding: 'utf8' }).trim().split('\n');
+  const lines = execFileSync('ps', [...which, '-o', 'pid=,ppid=,time=,rss='], { encoding: 'utf8' })
+    .trim()
+    .split('\n');
   return lines.map(parsePsLine).filter((use) => use !== undefined);
 }
 

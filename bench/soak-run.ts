@@ -70,7 +70,13 @@ interface Sample extends Request {
 export async function soak(order: SoakOrder): Promise<SoakReport> {
   const models = { soak: order.model };
   const { threads } = order;
-  const daemon = await DaemonProcess.start({ mode: 'local', models, rows: ROWS, contextTokens: CONTEXT_TOKENS, threads });
+  const daemon = await DaemonProcess.start({
+    mode: 'local',
+    models,
+    rows: ROWS,
+    contextTokens: CONTEXT_TOKENS,
+    threads,
+  });
   try {
     return await soakOn(daemon, order);
   } finally {

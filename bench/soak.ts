@@ -49,7 +49,6 @@ async function run(): Promise<boolean> {
   return faults.length === 0;
 }
 
-
 function print(report: SoakReport, faults: readonly string[]): void {
   const { seconds, done, aborted, refused, compared, different, memory } = report;
   const out = (line: string) => process.stdout.write(`${line}\n`);
@@ -59,7 +58,9 @@ function print(report: SoakReport, faults: readonly string[]): void {
   for (const who of ['daemon', 'runner'] as const) {
     const bytes = memory.map((sample) => (who === 'daemon' ? sample.daemonBytes : sample.runnerBytes));
     const { perHourBytes, overRunBytes } = growth[who];
-    const [first, most, last] = [bytes[0] ?? NaN, Math.max(...bytes), bytes.at(-1) ?? NaN].map((each) => Math.round(each / MIB));
+    const [first, most, last] = [bytes[0] ?? NaN, Math.max(...bytes), bytes.at(-1) ?? NaN].map((each) =>
+      Math.round(each / MIB),
+    );
     out(
       `${who}: ${first} MiB at first, ${most} at most, ${last} at the end; after the warm-up ` +
         `${Math.round(overRunBytes / MIB)} MiB more over the run (${Math.round(perHourBytes / MIB)} MiB an hour)`,
