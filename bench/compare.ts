@@ -3,6 +3,7 @@ import { measure, startContenders, type Contender } from './contenders.js';
 import { figuresOf } from './figures.js';
 import { loadsFor, type Load } from './loads.js';
 import type { Options } from './options.js';
+import type { Plan } from './plan.js';
 import { medianInterval, pairedRatios, spread, type Spread } from './statistics.js';
 import type { ModelOrder } from './target.js';
 import { DarkbloomError } from '../src/errors.js';
@@ -28,38 +29,74 @@ export interface Ratio extends Spread {
 
 const PLAIN = 'llama-server';
 
+export interface Comparison {
+  series: Series[];
+  /** What makes the figures doubtful: requests that failed, contenders that counted other tokens. */
+  problems: string[];
+}
+
+type Progress = (line: string) => void;
+
 /** Every load on every contender, `repeats` times. Each repeat has its own prompts, the same for all; the order of the
- *  contenders is reversed in every second one, so that none always has the cooler or the busier machine. */
+ *  contenders is reversed in every second one, so that none always has the cooler or the busier machine. A repeat in
+ *  which someone failed counts for nobody: values stay pairs. */
 export async function compare(
   options: Options,
   model: ModelOrder,
   life: Lifetime,
-  progress: (line: string) => void,
-): Promise<Series[]> {
+  progress: Progress,
+): Promise<Comparison> {
   const loads = chosenLoads(options);
   const contenders = await startContenders({ ...options, model }, life, progress);
-  const book = new Book();
   await warmUp(contenders, progress);
+  const book = new Book();
+  const problems: string[] = [];
   for (const load of loads) {
     for (let repeat = 0; repeat < options.repeats; repeat++) {
+      const title = `${load.name} ${repeat + 1}/${options.repeats}`;
       const plan = load.plan(options.seed * 1_000 + repeat);
-      const counts = new Map<string, number>();
-      for (const contender of inTurn(contenders, repeat)) {
-        const { recording, daemonCpuShare } = await measure(contender, plan);
-        const figures = {
-          ...figuresOf(load.name, recording),
-          generatorCpuSeconds: recording.generatorCpuSeconds,
-          ...(daemonCpuShare === undefined ? {} : { daemonCpuShare }),
-        };
-        for (const [figure, value] of Object.entries(figures)) book.add(load.name, contender.name, figure, value);
-        counts.set(contender.name, tokensOf(recording.requests));
-        progress(`${load.name} ${repeat + 1}/${options.repeats} ${contender.name}: ${inShort(figures)}`);
+      try {
+        const runs = await runAll(inTurn(contenders, repeat), load.name, plan, (line) => progress(`${title} ${line}`));
+        for (const { contender, figures } of runs) book.add(load.name, contender, figures);
+        problems.push(...differentCounts(runs).map((difference) => `${title}: ${difference}`));
+      } catch (error) {
+        const problem = `${title}: left out: ${error instanceof Error ? error.message : String(error)}`;
+        progress(problem);
+        problems.push(problem);
       }
-      const [difference] = differentCounts(counts);
-      if (difference !== undefined) progress(`${load.name} ${repeat + 1}: NOT THE SAME WORK: ${difference}`);
     }
   }
-  return book.series;
+  return { series: book.series, problems };
+}
+
+interface Run {
+  contender: string;
+  figures: Readonly<Record<string, number>>;
+  /** Prompt and output tokens of all requests that were asked to their end. */
+  tokens: number;
+}
+
+async function runAll(contenders: readonly Contender[], load: string, plan: Plan, progress: Progress): Promise<Run[]> {
+  const runs: Run[] = [];
+  for (const contender of contenders) {
+    const { recording, daemonCpuShare } = await measure(contender, plan);
+    const figures = {
+      ...withName(contender.name, () => figuresOf(load, recording)),
+      generatorCpuSeconds: recording.generatorCpuSeconds,
+      ...(daemonCpuShare === undefined ? {} : { daemonCpuShare }),
+    };
+    progress(`${contender.name}: ${inShort(figures)}`);
+    runs.push({ contender: contender.name, figures, tokens: tokensOf(recording.requests) });
+  }
+  return runs;
+}
+
+function withName<T>(name: string, act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
 }
 
 function chosenLoads({ loads: names, streams, rows }: Options): Load[] {
@@ -80,11 +117,13 @@ function chosenLoads({ loads: names, streams, rows }: Options): Load[] {
 }
 
 /** The first request loads the model where that is done late, and touches its memory everywhere. */
-async function warmUp(contenders: readonly Contender[], progress: (line: string) => void): Promise<void> {
+async function warmUp(contenders: readonly Contender[], progress: Progress): Promise<void> {
   const [load] = loadsFor([]);
   for (const contender of contenders) {
     progress(`warming up ${contender.name}`);
-    if (load !== undefined) figuresOf(load.name, await contender.generator.drive(load.plan(0)));
+    if (load === undefined) continue;
+    const recording = await contender.generator.drive(load.plan(0));
+    withName(contender.name, () => figuresOf(load.name, recording));
   }
 }
 
@@ -93,18 +132,17 @@ export function inTurn<T>(contenders: readonly T[], repeat: number): T[] {
   return repeat % 2 === 0 ? [...contenders] : [...contenders].reverse();
 }
 
-/** Prompt and output tokens of all requests that were asked to their end. */
 function tokensOf(requests: readonly { outcome: string; promptTokens: number; completionTokens: number }[]): number {
   const done = requests.filter(({ outcome }) => outcome === 'done');
   return done.reduce((sum, { promptTokens, completionTokens }) => sum + promptTokens + completionTokens, 0);
 }
 
-/** Who counted other tokens than the first one did, in words. */
-export function differentCounts(counts: ReadonlyMap<string, number>): string[] {
-  const [[first, wanted] = ['', 0], ...others] = counts;
+/** Who counted other tokens than the first one did, in words: it did other work. */
+export function differentCounts(runs: readonly Pick<Run, 'contender' | 'tokens'>[]): string[] {
+  const [first, ...others] = runs;
   return others
-    .filter(([, count]) => count !== wanted)
-    .map(([name, count]) => `${name} counted ${count} tokens, ${first} ${wanted}`);
+    .filter(({ tokens }) => tokens !== first?.tokens)
+    .map(({ contender, tokens }) => `${contender} counted ${tokens} tokens, ${first?.contender} ${first?.tokens}`);
 }
 
 class Book {
@@ -114,11 +152,13 @@ class Book {
     return [...this.#series.values()];
   }
 
-  add(load: string, contender: string, figure: string, value: number): void {
-    const key = `${load}/${contender}/${figure}`;
-    const series = this.#series.get(key) ?? { load, contender, figure, values: [] };
-    this.#series.set(key, series);
-    series.values.push(value);
+  add(load: string, contender: string, figures: Readonly<Record<string, number>>): void {
+    for (const [figure, value] of Object.entries(figures)) {
+      const key = `${load}/${contender}/${figure}`;
+      const series = this.#series.get(key) ?? { load, contender, figure, values: [] };
+      this.#series.set(key, series);
+      series.values.push(value);
+    }
   }
 }
 

@@ -27,7 +27,7 @@ export async function growth(options: Options, life: Lifetime, progress: (line: 
     progress(`${load} ${contender}: ${words.join(', ')}`);
   };
   await growWithRows(options, add);
-  await growWithPrompt(options, add);
+  await growWithPrompt(options, add, progress);
   await growWithModels(options, life, add);
   await growWithClients(options, life, add);
   return series;
@@ -50,14 +50,23 @@ async function growWithRows({ threads, seed, model, contextTokens }: Options, ad
   }
 }
 
-async function growWithPrompt({ threads, seed, model }: Options, add: Add): Promise<void> {
+async function growWithPrompt(
+  { threads, seed, model }: Options,
+  add: Add,
+  progress: (line: string) => void,
+): Promise<void> {
   const contextTokens = Math.max(...PROMPT_TOKENS) + 64;
   const spec = { kind: 'runner', model: { path: model ?? benchModel(), rows: 1, contextTokens, threads } } as const;
   const generator = await LoadGenerator.open(spec);
   try {
     for (const promptTokens of PROMPT_TOKENS) {
       const { requests } = await generator.drive([[[ask(seeded(seed), 'prompt', promptTokens, 32)]]]);
-      const [{ sentMs, textMs, promptTokens: counted } = { sentMs: 0, textMs: [], promptTokens: 0 }] = requests;
+      const [request] = requests;
+      if (request?.outcome !== 'done') {
+        progress(`prompt of ${promptTokens} tokens: ${request?.reason ?? 'not sent'}`);
+        continue;
+      }
+      const { sentMs, textMs, promptTokens: counted } = request;
       const ttftMs = (textMs[0] ?? NaN) - sentMs;
       const gaps = textMs.slice(1).map((time, index) => time - (textMs[index] ?? time));
       add('prompt', `${counted} tokens`, {
@@ -112,12 +121,13 @@ async function growWithClients({ threads, seed }: Options, life: Lifetime, add: 
     const plan = [Array.from({ length: clients }, () => [ask(random, 'client', 64, 64)])];
     const { requests, wallMs } = await generator.drive(plan);
     const served = requests.filter(({ outcome }) => outcome === 'done');
-    const refused = requests.filter(({ outcome }) => outcome === 'failed');
+    const refused = requests.filter(({ reason = '' }) => /^status (429|503)/u.test(reason));
     const tookMs = (all: typeof requests) => all.map(({ sentMs, endMs }) => endMs - sentMs);
     const { daemon: use } = useOfDaemon(pid);
     add('clients', `${clients} at once`, {
       served: served.length,
       refused: refused.length,
+      failed: clients - served.length - refused.length,
       servedTtftP50Ms: median(served.map(({ sentMs, textMs }) => (textMs[0] ?? NaN) - sentMs)),
       refusedP50Ms: median(tookMs(refused)),
       refusedP95Ms: quantile(tookMs(refused), 0.95),

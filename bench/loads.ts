@@ -51,7 +51,7 @@ export function steady(streams: number): Load {
 }
 
 /** Eight people who ask, read a while, and ask again; no two prompts or answers are of one length. */
-export const ragged: Load = {
+const ragged: Load = {
   name: 'ragged',
   rows: RAGGED_CLIENTS,
   plan: (seed) => {
@@ -70,7 +70,7 @@ function raggedPrompt(random: Random): number {
 }
 
 /** One long beginning, asked once with it new and then with it known. */
-export const prefix: Load = {
+const prefix: Load = {
   name: 'prefix',
   rows: 1,
   plan: (seed) => {
@@ -87,7 +87,7 @@ export const prefix: Load = {
 };
 
 /** A long prompt comes while four others are being answered. */
-export const longPrompt: Load = {
+const longPrompt: Load = {
   name: 'long-prompt',
   rows: LONG_BESIDE + 1,
   plan: (seed) => {
@@ -102,7 +102,7 @@ export const longPrompt: Load = {
 
 /** Seven rows are busy; on the eighth one client after the other leaves in the middle, and the next is there at once.
  *  Its time to first token says when the row was free. */
-export const abortStorm: Load = {
+const abortStorm: Load = {
   name: 'abort',
   rows: STORM_OTHERS + 1,
   plan: (seed) => {
@@ -127,7 +127,7 @@ export const abortStorm: Load = {
 };
 
 /** Short questions one by one: what the way itself costs. */
-export const latency: Load = {
+const latency: Load = {
   name: 'latency',
   rows: 1,
   plan: (seed) => {

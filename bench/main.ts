@@ -21,23 +21,23 @@ const SUITES: Readonly<Record<string, Suite>> = {
 };
 
 async function runCompare(options: Options, life: Lifetime): Promise<boolean> {
-  const series = await compare(options, modelOf(options), life, progress);
-  if (options.json) printJson(options, { series: summaries(series), ratios: ratios(series) });
-  else printSeries(series);
-  return true;
+  const { series, problems } = await compare(options, modelOf(options), life, progress);
+  if (options.json) printJson(options, { problems, series: summaries(series), ratios: ratios(series) });
+  else printSeries(series, problems);
+  return problems.length === 0;
 }
 
 async function runFloors(options: Options, life: Lifetime): Promise<boolean> {
   if (options.llamaServer === undefined)
     throw new DarkbloomError('usage', 'Most floors are relative to it: give --llama-server PATH.');
-  const series = await compare(options, modelOf(options), life, progress);
+  const { series, problems } = await compare(options, modelOf(options), life, progress);
   const floors = judge(series);
-  if (options.json) printJson(options, { floors, series: summaries(series), ratios: ratios(series) });
+  if (options.json) printJson(options, { floors, problems, series: summaries(series), ratios: ratios(series) });
   else {
-    printSeries(series);
+    printSeries(series, problems);
     print(`\n${floorTable(floors)}`);
   }
-  return floors.every(({ verdict }) => verdict !== 'not met');
+  return problems.length === 0 && floors.every(({ verdict }) => verdict !== 'not met');
 }
 
 async function runGrowth(options: Options, life: Lifetime): Promise<boolean> {
@@ -51,10 +51,11 @@ function modelOf({ model, rows, contextTokens, threads }: Options) {
   return { path: model ?? benchModel(), rows, contextTokens, threads };
 }
 
-function printSeries(series: readonly Series[]): void {
+function printSeries(series: readonly Series[], problems: readonly string[]): void {
   print(seriesTable(summaries(series)));
   const compared = ratios(series);
   if (compared.length > 0) print(`\n${ratioTable(compared)}`);
+  for (const problem of problems) print(`PROBLEM: ${problem}`);
 }
 
 function printJson(options: Options, result: object): void {

@@ -35,8 +35,8 @@ export interface Options {
 export const USAGE = `usage: npm run bench -- [SUITE] [options]
 
 suites
-  compare                 the same loads on every contender, interleaved (default)
-  floors                  compare, then judge every figure that has a floor; exit code 1 when one is not met
+  compare                 the same loads on every contender, interleaved (default); exit code 1 when a request failed
+  floors                  compare, then judge every figure that has a floor; exit code 1 also when one is not met
   growth                  how cost grows with rows, prompt length, loaded models and waiting clients
 
 options

@@ -13,13 +13,13 @@ export interface ProcessUse {
 const TICKS_PER_SECOND = 100;
 
 /** @throws Error when there is no such process any more. */
-export function useOf(pid: number): ProcessUse {
+function useOf(pid: number): ProcessUse {
   const use = process.platform === 'linux' ? linuxUse(pid) : listed(['-p', String(pid)])[0];
   if (use === undefined) throw new Error(`There is no process ${pid} any more.`);
   return use;
 }
 
-export function childrenOf(pid: number): ProcessUse[] {
+function childrenOf(pid: number): ProcessUse[] {
   return listed(['-A']).filter(({ parent }) => parent === pid);
 }
 

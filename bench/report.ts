@@ -89,7 +89,7 @@ function inOrder<T extends { load: string; figure: string }>(rows: readonly T[])
   return [...rows].sort((a, b) => first(a) - first(b));
 }
 
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const bare = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' }; // prettier-ignore
   const drawn = new Table({
     head: [...head],

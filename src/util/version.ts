@@ -6,9 +6,8 @@ import { fileURLToPath } from 'node:url';
 export const PACKAGE_ROOT = packageRoot(new URL('.', import.meta.url));
 
 /** The version of this package, as on the wire (`register.version`). */
-export const VERSION = (
-  JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string }
-).version;
+export const VERSION = (JSON.parse(readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8')) as { version: string })
+  .version;
 
 /** The nearest folder upwards that has a package.json: `src/`, `dist/` and `dist-bench/` lie at different depths. */
 function packageRoot(folder: URL): string {
