@@ -4,6 +4,13 @@ const STOP_TIMEOUT_MS = 15_000;
 /** Of what a child says on stderr, kept for the error when it ends too early. */
 const KEPT_CHARACTERS = 2_000;
 
+const INTERRUPTED_EXIT = 130;
+
+/** A signal ends the process by `exit`, so that what was started here ends with it. */
+export function exitOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(INTERRUPTED_EXIT));
+}
+
 /** A server that was started here, and is the only thing that is ended here. */
 export class Child {
   readonly #process: ChildProcess;

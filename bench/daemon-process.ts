@@ -37,6 +37,7 @@ export class DaemonProcess {
 
   static async start(order: DaemonOrder): Promise<DaemonProcess> {
     const home = homeAt(mkdtempSync(join(tmpdir(), 'darkbloom-bench-home-')));
+    process.once('exit', () => rmSync(home.folder, { recursive: true, force: true }));
     writeFileSync(home.config, configOf(order));
     if (order.mode === 'linked') saveLinkToken(home.linkToken, NO_COORDINATOR, 'a link for measuring');
     const child = new Child(join(PACKAGE_ROOT, 'bin/darkbloom-provider'), ['start', '--foreground'], {

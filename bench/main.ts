@@ -3,6 +3,7 @@ import { DarkbloomError } from '../src/errors.js';
 import { Lifetime } from '../src/util/lifetime.js';
 import { VERSION } from '../src/util/version.js';
 import { benchModel } from './bench-model.js';
+import { exitOnSignals } from './child.js';
 import { compare, ratios, summaries, type Series } from './compare.js';
 import { judge } from './floors.js';
 import { growth } from './growth.js';
@@ -95,7 +96,7 @@ async function run(args: readonly string[]): Promise<boolean> {
     );
   progress(machineInWords(thisMachine()));
   await using life = new Lifetime();
-  process.once('SIGINT', () => void life.close().finally(() => process.exit(130)));
+  exitOnSignals();
   return await suite(options, life);
 }
 

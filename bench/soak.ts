@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { reportFailure } from '../src/cli/failure.js';
 import { DarkbloomError } from '../src/errors.js';
 import { tinyModel } from './bench-model.js';
+import { exitOnSignals } from './child.js';
 import { machineInWords, thisMachine } from './report.js';
 import { memoryFaults, memoryGrowth, soak, soakFaults, type SoakReport } from './soak-run.js';
 
@@ -13,7 +14,8 @@ const JUDGE_MEMORY_FROM_S = 120;
 const USAGE = `usage: npm run soak -- [options]
 
 64 clients on 8 rows through the local port, ragged, a fifth of them leaving in the middle. Exit code 1 when a request
-failed, a row stayed busy, an answer differs from the one given alone, or memory grew after the warm-up.
+failed, a row stayed busy, answers differ from those given alone (but for a few that rounding decides), or memory grew
+after the warm-up.
 
 options
   --minutes N             how long (5)
@@ -29,6 +31,7 @@ async function run(): Promise<boolean> {
     process.stdout.write(USAGE);
     return true;
   }
+  exitOnSignals();
   const progress = (line: string) => process.stderr.write(`${line}\n`);
   progress(machineInWords(thisMachine()));
   const seconds = number('minutes', values.minutes) * 60;
