@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   pause: async () => (await import('./commands/pause.js')).pauseCommand(),
   resume: async () => (await import('./commands/pause.js')).resumeCommand(),
   models: async () => (await import('./commands/models.js')).modelsCommand(),
+  bench: async () => (await import('./commands/bench.js')).benchCommand(),
   logs: async () => (await import('./commands/logs.js')).logsCommand(),
   local: async () => (await import('./commands/local.js')).localCommand(),
   link: async () => (await import('./commands/link.js')).linkCommand(),

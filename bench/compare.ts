@@ -1,0 +1,197 @@
+import type { Lifetime } from '../src/util/lifetime.js';
+import { measure, startContenders, type Contender } from './contenders.js';
+import { figuresOf } from './figures.js';
+import { loadsFor, type Load } from './loads.js';
+import type { Options } from './options.js';
+import type { Plan } from './plan.js';
+import { medianInterval, pairedRatios, spread, type Spread } from './statistics.js';
+import type { ModelOrder } from './target.js';
+import { DarkbloomError } from '../src/errors.js';
+
+/** One figure of one contender under one load, a value for each repeat. */
+export interface Series {
+  load: string;
+  contender: string;
+  figure: string;
+  values: number[];
+}
+
+export interface SeriesSummary extends Series {
+  summary: Spread;
+}
+
+export interface Ratio extends Spread {
+  load: string;
+  figure: string;
+  contender: string;
+  against: string;
+}
+
+const PLAIN = 'llama-server';
+
+export interface Comparison {
+  series: Series[];
+  /** What makes the figures doubtful: requests that failed, contenders that counted other tokens. */
+  problems: string[];
+}
+
+type Progress = (line: string) => void;
+
+/** Every load on every contender, `repeats` times. Each repeat has its own prompts, the same for all; the order of the
+ *  contenders is reversed in every second one, so that none always has the cooler or the busier machine. A repeat in
+ *  which someone failed counts for nobody: values stay pairs. */
+export async function compare(
+  options: Options,
+  model: ModelOrder,
+  life: Lifetime,
+  progress: Progress,
+): Promise<Comparison> {
+  const loads = chosenLoads(options);
+  const contenders = await startContenders({ ...options, model }, life, progress);
+  await warmUp(contenders, progress);
+  const book = new Book();
+  const problems: string[] = [];
+  for (const load of loads) {
+    for (let repeat = 0; repeat < options.repeats; repeat++) {
+      const title = `${load.name} ${repeat + 1}/${options.repeats}`;
+      const plan = load.plan(options.seed * 1_000 + repeat);
+      try {
+        const runs = await runAll(inTurn(contenders, repeat), load.name, plan, (line) => progress(`${title} ${line}`));
+        for (const { contender, figures } of runs) book.add(load.name, contender, figures);
+        problems.push(...differentCounts(runs).map((difference) => `${title}: ${difference}`));
+      } catch (error) {
+        const problem = `${title}: left out: ${error instanceof Error ? error.message : String(error)}`;
+        progress(problem);
+        problems.push(problem);
+      }
+    }
+  }
+  return { series: book.series, problems };
+}
+
+interface Run {
+  contender: string;
+  figures: Readonly<Record<string, number>>;
+  /** Prompt and output tokens of all requests that were asked to their end. */
+  tokens: number;
+}
+
+async function runAll(contenders: readonly Contender[], load: string, plan: Plan, progress: Progress): Promise<Run[]> {
+  const runs: Run[] = [];
+  for (const contender of contenders) {
+    const { recording, daemonCpuShare } = await measure(contender, plan);
+    const figures = {
+      ...withName(contender.name, () => figuresOf(load, recording)),
+      generatorCpuSeconds: recording.generatorCpuSeconds,
+      ...(daemonCpuShare === undefined ? {} : { daemonCpuShare }),
+    };
+    progress(`${contender.name}: ${inShort(figures)}`);
+    runs.push({ contender: contender.name, figures, tokens: tokensOf(recording.requests) });
+  }
+  return runs;
+}
+
+function withName<T>(name: string, act: () => T): T {
+  try {
+    return act();
+  } catch (cause) {
+    throw new Error(`${name}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+function chosenLoads({ loads: names, streams, rows }: Options): Load[] {
+  const all = loadsFor(streams);
+  const isNamed = ({ name }: Load) =>
+    names.length === 0 || names.some((wanted) => name === wanted || name.startsWith(`${wanted}-`));
+  const unknown = names.find((wanted) => !all.some(({ name }) => name === wanted || name.startsWith(`${wanted}-`)));
+  if (unknown !== undefined)
+    throw new DarkbloomError(
+      'usage',
+      `There is no load '${unknown}'. There are: ${all.map(({ name }) => name).join(', ')}.`,
+    );
+  const chosen = all.filter(isNamed);
+  const tooWide = chosen.find((load) => load.rows > rows);
+  if (tooWide !== undefined)
+    throw new DarkbloomError('usage', `${tooWide.name} needs ${tooWide.rows} rows, and --rows is ${rows}.`);
+  return chosen;
+}
+
+/** The first request loads the model where that is done late, and touches its memory everywhere. */
+async function warmUp(contenders: readonly Contender[], progress: Progress): Promise<void> {
+  const [load] = loadsFor([]);
+  for (const contender of contenders) {
+    progress(`warming up ${contender.name}`);
+    if (load === undefined) continue;
+    const recording = await contender.generator.drive(load.plan(0));
+    withName(contender.name, () => figuresOf(load.name, recording));
+  }
+}
+
+/** Forwards, and in every second repeat backwards. */
+export function inTurn<T>(contenders: readonly T[], repeat: number): T[] {
+  return repeat % 2 === 0 ? [...contenders] : [...contenders].reverse();
+}
+
+function tokensOf(requests: readonly { outcome: string; promptTokens: number; completionTokens: number }[]): number {
+  const done = requests.filter(({ outcome }) => outcome === 'done');
+  return done.reduce((sum, { promptTokens, completionTokens }) => sum + promptTokens + completionTokens, 0);
+}
+
+/** Who counted other tokens than the first one did, in words: it did other work. */
+export function differentCounts(runs: readonly Pick<Run, 'contender' | 'tokens'>[]): string[] {
+  const [first, ...others] = runs;
+  return others
+    .filter(({ tokens }) => tokens !== first?.tokens)
+    .map(({ contender, tokens }) => `${contender} counted ${tokens} tokens, ${first?.contender} ${first?.tokens}`);
+}
+
+class Book {
+  readonly #series = new Map<string, Series>();
+
+  get series(): Series[] {
+    return [...this.#series.values()];
+  }
+
+  add(load: string, contender: string, figures: Readonly<Record<string, number>>): void {
+    for (const [figure, value] of Object.entries(figures)) {
+      const key = `${load}/${contender}/${figure}`;
+      const series = this.#series.get(key) ?? { load, contender, figure, values: [] };
+      this.#series.set(key, series);
+      series.values.push(value);
+    }
+  }
+}
+
+function inShort(figures: Readonly<Record<string, number>>): string {
+  return Object.entries(figures)
+    .map(([name, value]) => `${name} ${rounded(value)}`)
+    .join(', ');
+}
+
+/** Three figures: more would claim more than was measured. */
+export function rounded(value: number): string {
+  return Number.isFinite(value) ? String(Number(value.toPrecision(3))) : '-';
+}
+
+export function valuesOf(
+  series: readonly Series[],
+  load: string,
+  contender: string,
+  figure: string,
+): number[] | undefined {
+  return series.find((each) => each.load === load && each.contender === contender && each.figure === figure)?.values;
+}
+
+export function summaries(series: readonly Series[]): SeriesSummary[] {
+  return series.map((each) => ({ ...each, summary: spread(each.values) }));
+}
+
+/** Every figure against llama.cpp's server; without one, against the first contender. */
+export function ratios(series: readonly Series[]): Ratio[] {
+  const against = series.some(({ contender }) => contender === PLAIN) ? PLAIN : (series[0]?.contender ?? '');
+  return series.flatMap(({ load, contender, figure, values }) => {
+    const theirs = valuesOf(series, load, against, figure);
+    if (contender === against || theirs === undefined || figure === 'generatorCpuSeconds') return [];
+    return [{ load, figure, contender, against, ...medianInterval(pairedRatios(values, theirs)) }];
+  });
+}
