@@ -32,7 +32,7 @@ export class RawTarget implements Target {
     this.#model = model;
     this.#rows = rows;
     this.#free = rows.map((_, row) => row);
-    this.#admission = new Admission(rows.length);
+    this.#admission = new Admission({ rows: rows.length, model: 'raw', retryAfterS: () => 1 });
     this.#close = close;
   }
 

@@ -13,7 +13,7 @@ export class RunnerTarget implements Target {
 
   private constructor(runner: RunnerProcess, rows: number) {
     this.#runner = runner;
-    this.#admission = new Admission(rows);
+    this.#admission = new Admission({ rows, model: 'runner', retryAfterS: () => 1 });
   }
 
   static async start({ path, rows, contextTokens, threads }: ModelOrder): Promise<RunnerTarget> {

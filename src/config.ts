@@ -76,7 +76,7 @@ export const Settings = z.strictObject({
           `must be auto or a whole number from 0 to ${MAX_LAYERS}`,
         )
         .default('auto')
-        .describe('Layers of a model on the GPU; auto: as many as fit, on a Mac all; without a GPU none'),
+        .describe('Layers of a model on the GPU; auto: as many as fit; without a GPU none'),
       flash_attention: z
         .enum(['auto', 'on', 'off'])
         .default('auto')

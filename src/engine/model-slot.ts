@@ -14,7 +14,7 @@ import { nextSlotState, type SlotEvent, type SlotState } from './slot-state.js';
 /** A load that failed is not tried again for so long; requests get the same answer at once. */
 const LOAD_COOLDOWN_MS = 5_000;
 /** So long a request waits for a row and for memory. A coordinator gives up after 600 s without content
- *  (docs/protocol.md), and loading and reading the prompt take their time too. */
+ *  (docs/protocol.md, limits), and loading and reading the prompt take their time too. */
 export const OWNER_WAIT_MS = 300_000;
 /** Others go elsewhere sooner. */
 export const STRANGER_WAIT_MS = 60_000;

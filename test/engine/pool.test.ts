@@ -87,7 +87,11 @@ const textOf = (engine: ModelPool, asked: Asked, signal?: AbortSignal) => read(a
 async function busy(engine: ModelPool, model: string, owner = true) {
   const abort = new AbortController();
   const events = ask(engine, { model, owner, tokens: ENDLESS }, abort.signal);
-  for (let event = await events.next(); event.value?.type !== 'text'; event = await events.next());
+  let type: ChatEvent['type'];
+  do {
+    const next = await events.next();
+    ({ type } = next.done === true ? expect.fail('it ended before its first text') : next.value);
+  } while (type !== 'text');
   return async () => {
     abort.abort();
     await read(events);

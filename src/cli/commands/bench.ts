@@ -3,6 +3,8 @@ import { Readable } from 'node:stream';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { environment, findHome, loadSettings, type Home } from '../../config.js';
+import { loadParametersOf } from '../../engine/load-parameters.js';
+import { memoryBudget } from '../../engine/memory-budget.js';
 import { ModelPool } from '../../engine/pool.js';
 import { DarkbloomError } from '../../errors.js';
 import { answer } from '../../inference/answer.js';
@@ -82,14 +84,15 @@ async function benchEngine(home: Home, name: string | undefined, show: Show): Pr
   );
   const model = models.find((each) => each.alias === alias);
   if (model === undefined) throw unknownModel(alias, models.map((each) => each.alias)); // prettier-ignore
-  const { slots, context_tokens: configuredTokens, threads } = settings.engine;
-  const { engineLimitBytes } = await readMemory(systemCommands, process.platform);
+  const { slots, context_tokens: configuredTokens, memory_limit_gb: limitGb } = settings.engine;
+  const memory = await readMemory(systemCommands, process.platform);
   const pool = new ModelPool([model], {
     rows: slots,
     contextTokens: configuredTokens,
-    threads,
+    parameters: loadParametersOf(settings.engine),
+    idleUnloadMs: 0,
     environment: { PATH: environment['PATH'] ?? '', HOME: environment['HOME'] ?? '' },
-    memoryLimitBytes: engineLimitBytes,
+    budget: memoryBudget(memory, limitGb),
     clock: systemClock,
     log: silentLog(),
   });
