@@ -39,7 +39,7 @@ process.on('SIGTERM', () => void end());
 async function load(order: LoadOrder): Promise<void> {
   try {
     runtime = await openRuntime(order, (line) => process.stderr.write(`${line}\n`));
-    sequences = new Sequences(runtime, send);
+    sequences = new Sequences(runtime, order.prefixStoreBytes ?? 0, (messages) => send({ type: 'step', messages }));
     send({ type: 'ready', facts: runtime.facts });
   } catch (error) {
     send({ type: 'load_failed', message: error instanceof Error ? error.message : 'unknown' });
