@@ -101,7 +101,7 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     copy: (from, to) => rows.copy(from, to),
     save: (row, length) => rows.save(row, length),
     close: async () => {
-      await rows.settled();
+      await rows.close();
       await llama.dispose();
     },
   };
@@ -122,6 +122,7 @@ class LlamaRows {
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
 
   constructor(native: Native) {
     this.#native = native;
@@ -158,6 +159,7 @@ class LlamaRows {
   }
 
   cut(row: number, length: number): void {
+    if (this.#closed) return;
     if (this.#native.context.removeTokenCellsFromSequence(row, length, TO_THE_END)) return;
     throw new Error(`Row ${row} cannot be cut after ${length} tokens.`);
   }
@@ -190,12 +192,14 @@ class LlamaRows {
     });
   }
 
-  /** Resolves when nothing runs on the context. */
-  async settled(): Promise<void> {
+  /** Lets what runs on the context end, and nothing begin any more: using a context that is gone ends the process. */
+  async close(): Promise<void> {
+    this.#closed = true;
     await this.#last;
   }
 
   #inTurn<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new Error('The model is being unloaded.'));
     const result = call();
     this.#last = result.catch(() => undefined);
     return result;

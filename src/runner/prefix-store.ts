@@ -24,22 +24,17 @@ export class PrefixStore {
     return this.#bytes;
   }
 
-  /** Whether a prefix of so many bytes can be taken at all. */
-  accepts(bytes: number): boolean {
-    return bytes <= this.#limitBytes;
-  }
-
   /** Takes a saved row over; what it contains of other entries they no longer need to hold. */
   put({ scope, tokens }: Cached, saved: SavedRow): void {
+    if (saved.bytes > this.#limitBytes) {
+      saved.dispose();
+      return;
+    }
     for (const { entry, length } of this.#index.matches(scope, tokens))
       if (length === entry.tokens.length) this.#drop(entry);
     for (const entry of this.#entries) {
       if (this.#bytes + saved.bytes <= this.#limitBytes) break;
       this.#drop(entry);
-    }
-    if (!this.accepts(saved.bytes)) {
-      saved.dispose();
-      return;
     }
     const entry: Stored = { scope, tokens: [...tokens], saved };
     this.#entries.add(entry);

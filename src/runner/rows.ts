@@ -55,7 +55,9 @@ export class Rows {
     const stored = scope === undefined ? undefined : this.#store.longest(scope, wanted);
     const home = match?.entry.busy === false ? match.entry : undefined;
     const chosen = chooseRow(this.#views(match), home?.id);
-    const row = this.#runtime.cutsAnywhere ? this.#rows.find(({ id }) => id === chosen) : (home ?? this.#rows.find(({ id }) => id === chosen));
+    const row = this.#runtime.cutsAnywhere
+      ? this.#rows.find(({ id }) => id === chosen)
+      : (home ?? this.#rows.find(({ id }) => id === chosen));
     if (row === undefined) throw new Error('The engine sent more requests than there are rows.');
 
     const reused = await this.#fill(row, match, stored);
