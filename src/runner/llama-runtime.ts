@@ -102,6 +102,7 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     save: (row, length) => rows.save(row, length),
     close: async () => {
       await rows.close();
+      await context.dispose(); // held until here: were it collected before, unloading would wait for it for ever
       await llama.dispose();
     },
   };
