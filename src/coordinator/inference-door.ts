@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { DarkbloomError } from '../errors.js';
 import { credentialOf, type HttpContext } from '../http/app.js';
 import { readJson } from '../http/body.js';
@@ -84,7 +84,11 @@ async function inferInside(
       ownMachinesOnly: mode === 'self',
       candidates,
       refusal: () => refusal(model, mode, caller, deps),
-      bodyFor: ({ build, own }) => ({ ...chat, model: build, darkbloom: { owner: own } }),
+      bodyFor: ({ build, own, machine }) => ({
+        ...chat,
+        model: build,
+        darkbloom: { owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
+      }),
       serving: (candidate) => (served = { candidate, at: performance.now() }),
       settle: ({ machine, build }, usage) => {
         deps.ledger.settle({
@@ -201,6 +205,13 @@ function asText(chat: JsonObject): string {
   } catch (cause) {
     throw new DarkbloomError('invalid_request', 'The body is nested too deeply.', { cause });
   }
+}
+
+/** What one account's requests on one machine have in common; two machines cannot tell that it is the same account. */
+function cacheScope(accountId: string, machineId: string): string {
+  return createHash('sha256')
+    .update(JSON.stringify([accountId, machineId]))
+    .digest('base64url');
 }
 
 function keyIdOf(caller: Caller): string | undefined {

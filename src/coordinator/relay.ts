@@ -129,6 +129,7 @@ async function* tryOn(
   let phase: 'sent' | 'accepted' | 'writing' | 'leaving' = 'sent';
   let finishReason: FinishReason = 'stop';
   let promptTokens = 0; // not known before the end from a provider that does not say it
+  let cachedTokens: number | undefined;
   let lossReason: RefundReason = 'provider_error';
   deadline.set(ACCEPT_TIMEOUT_MS + request.promptBytes / 4);
   try {
@@ -141,19 +142,20 @@ async function* tryOn(
         case 'chunk': {
           const { text, finishReason: reason } = event.content;
           promptTokens = event.content.promptTokens ?? promptTokens;
+          cachedTokens = event.content.cachedTokens ?? cachedTokens;
           if (reason === 'length') finishReason = 'length';
           if (phase !== 'leaving') deadline.set(CONTENT_TIMEOUT_MS);
           if (text === '' || phase === 'leaving') break;
           if (phase !== 'writing') {
             phase = 'writing';
             request.serving(candidate);
-            yield { type: 'started', promptTokens };
+            yield { type: 'started', promptTokens, ...cachedOf(promptTokens, cachedTokens) };
           }
           yield { type: 'text', text };
           break;
         }
         case 'complete': {
-          const usage = usageOf(event.usage);
+          const usage = usageOf(event.usage, cachedTokens);
           request.settle(candidate, usage);
           if (phase === 'leaving') {
             yield { type: 'cancelled', usage };
@@ -161,7 +163,7 @@ async function* tryOn(
           }
           if (phase !== 'writing') {
             request.serving(candidate);
-            yield { type: 'started', promptTokens: usage.promptTokens };
+            yield { type: 'started', promptTokens: usage.promptTokens, ...cachedOf(usage.promptTokens, cachedTokens) };
           }
           yield { type: 'done', finishReason, stopSequence: event.stopSequence, usage };
           return undefined;
@@ -215,8 +217,17 @@ function mayWorkElsewhere({ code, status }: DarkbloomError): boolean {
   return code !== 'context_length_exceeded' && code !== 'invalid_request' && code !== 'cancelled';
 }
 
-function usageOf({ prompt_tokens, completion_tokens }: WireUsage): Usage {
-  return { promptTokens: prompt_tokens, completionTokens: completion_tokens };
+function usageOf({ prompt_tokens, completion_tokens }: WireUsage, cachedTokens: number | undefined): Usage {
+  return {
+    promptTokens: prompt_tokens,
+    completionTokens: completion_tokens,
+    ...cachedOf(prompt_tokens, cachedTokens),
+  };
+}
+
+/** No more than the whole prompt, whatever the provider says. */
+function cachedOf(promptTokens: number, cachedTokens: number | undefined): Pick<Usage, 'cachedTokens'> {
+  return cachedTokens === undefined ? {} : { cachedTokens: Math.min(cachedTokens, promptTokens) };
 }
 
 /** Puts `timeout` into an attempt's line when nothing came for too long. */

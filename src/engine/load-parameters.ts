@@ -13,5 +13,6 @@ export function loadParametersOf(engine: Settings['engine']): LoadParameters {
     kvType: engine.kv_type,
     mmap: engine.mmap,
     mlock: engine.mlock,
+    prefixStoreBytes: engine.prefix_store_mb * 1024 ** 2,
   };
 }

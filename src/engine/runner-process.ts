@@ -11,6 +11,7 @@ import {
   type EngineMessage,
   type LoadOrder,
   type ModelFacts,
+  type RequestMessage,
 } from '../runner-protocol/messages.js';
 import { Mailbox } from '../util/mailbox.js';
 import { PACKAGE_ROOT } from '../util/version.js';
@@ -23,10 +24,10 @@ const SPARE_POOL_THREADS = 4;
 
 /** Messages of one request; the runner never sends more than `READ_AHEAD` texts unasked, beside start and end. */
 type Answer = Mailbox<RequestMessage>;
-type RequestMessage = Extract<RunnerMessage, { id: number }>;
 
 /** Speed of one finished answer. */
 export interface Timing {
+  /** Prompt tokens that were read, without those that a row held already. */
   promptTokens: number;
   promptMs: number;
   completionTokens: number;
@@ -79,7 +80,7 @@ export class RunnerProcess {
         else if (message.type === 'ready') resolve(message.facts);
         else if (message.type === 'memory') this.#memoryBytes = Math.max(this.#memoryBytes, message.bytes);
         else if (message.type === 'load_failed') reject(new DarkbloomError('model_corrupt', message.message));
-        else this.#deliver(message);
+        else for (const each of message.messages) this.#deliver(each);
       });
       void this.exited.then(() =>
         reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')),
@@ -131,8 +132,16 @@ export class RunnerProcess {
     signal.addEventListener('abort', cancel, { once: true });
     let ended = false;
     try {
-      const { messages, sampling, stop, maxTokens } = request;
-      this.#post({ type: 'generate', id, messages, sampling, stop, ...(maxTokens === undefined ? {} : { maxTokens }) });
+      const { messages, sampling, stop, maxTokens, cacheScope } = request;
+      this.#post({
+        type: 'generate',
+        id,
+        messages,
+        sampling,
+        stop,
+        ...(maxTokens === undefined ? {} : { maxTokens }),
+        ...(cacheScope === undefined ? {} : { cacheScope }),
+      });
       if (signal.aborted) cancel();
       let unacknowledged = 0;
       for await (const message of answer) {
@@ -203,17 +212,17 @@ function died(): DarkbloomError {
 function toEvent(message: RequestMessage, onTiming: (timing: Timing) => void): ChatEvent {
   switch (message.type) {
     case 'started':
-      return { type: 'started', promptTokens: message.promptTokens };
+      return { type: 'started', promptTokens: message.promptTokens, cachedTokens: message.cachedTokens };
     case 'text':
       return { type: 'text', text: message.text };
     case 'done': {
-      const { finishReason, stopSequence, promptTokens, completionTokens } = message;
-      onTiming(message);
-      return { type: 'done', finishReason, stopSequence, usage: { promptTokens, completionTokens } };
+      const { finishReason, stopSequence, promptTokens, cachedTokens, completionTokens } = message;
+      onTiming({ ...message, promptTokens: promptTokens - cachedTokens });
+      return { type: 'done', finishReason, stopSequence, usage: { promptTokens, cachedTokens, completionTokens } };
     }
     case 'failed': {
-      const { code, promptTokens, completionTokens } = message;
-      if (code === 'cancelled') return { type: 'cancelled', usage: { promptTokens, completionTokens } };
+      const { code, promptTokens, cachedTokens, completionTokens } = message;
+      if (code === 'cancelled') return { type: 'cancelled', usage: { promptTokens, cachedTokens, completionTokens } };
       if (code === 'internal') {
         throw new DarkbloomError('internal', 'The model failed on this request.', {
           cause: new Error(message.message),

@@ -27,6 +27,7 @@ interface DirectOptions {
 /** The endpoint of a linked machine: the same dialects on loopback, the same engine, no accounts and no money. */
 export function createDirectApi(options: DirectOptions): HttpApp {
   const app = createApp(options.log);
+  const cacheScope = randomUUID(); // nobody on the wire can name it
   app.use(cors({ origin: '*', allowMethods: ['GET', 'POST', 'HEAD', 'OPTIONS'] }));
   app.get('/', (context) => context.json(health(options)));
   app.get('/health', (context) => context.json(health(options)));
@@ -36,8 +37,8 @@ export function createDirectApi(options: DirectOptions): HttpApp {
     const data = options.models().map(({ alias }) => ({ id: alias, object: 'model', created: 0, owned_by: 'self' }));
     return context.json({ object: 'list', data: data.sort((a, b) => a.id.localeCompare(b.id)) });
   });
-  app.post('/v1/chat/completions', (context) => infer(context, openAiChat, options));
-  app.post('/v1/messages', (context) => infer(context, anthropicMessages, options));
+  app.post('/v1/chat/completions', (context) => infer(context, openAiChat, options, cacheScope));
+  app.post('/v1/messages', (context) => infer(context, anthropicMessages, options, cacheScope));
   return app;
 }
 
@@ -55,11 +56,16 @@ function authorize(context: HttpContext, token: string): void {
   );
 }
 
-async function infer(context: HttpContext, dialect: Dialect, options: DirectOptions): Promise<Response> {
+async function infer(
+  context: HttpContext,
+  dialect: Dialect,
+  options: DirectOptions,
+  cacheScope: string,
+): Promise<Response> {
   authorize(context, options.token);
   const body = await readJson(context, MAX_REQUEST_BYTES);
   options.refuse();
-  const chat: JsonObject = { ...dialect.lower(body), darkbloom: { owner: true } };
+  const chat: JsonObject = { ...dialect.lower(body), darkbloom: { owner: true, cache_scope: cacheScope } };
   const { model, stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
   const reply = dialect.reply({
     requestId: randomUUID(),

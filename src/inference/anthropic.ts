@@ -3,7 +3,7 @@ import type { DarkbloomError } from '../errors.js';
 import type { Dialect, Reply, ReplyFacts } from './dialect.js';
 import { openAiError } from './openai.js';
 import { finishReason } from './openai-chat-reply.js';
-import { isJsonObject, type ChatEvent, type JsonObject } from './types.js';
+import { isJsonObject, type ChatEvent, type JsonObject, type Usage } from './types.js';
 import { parseBody } from './validation.js';
 
 /** `/v1/messages`: Anthropic's shapes, to and from chat. */
@@ -76,7 +76,7 @@ class AnthropicReply implements Reply {
             content: [],
             stop_reason: null,
             stop_sequence: null,
-            usage: { input_tokens: event.promptTokens, output_tokens: 0 },
+            usage: usageOf({ ...event, completionTokens: 0 }),
           },
         });
       case 'text': {
@@ -92,7 +92,7 @@ class AnthropicReply implements Reply {
         this.#done = event;
         const end = this.#text === '' ? '' : frame('content_block_stop', { index: 0 });
         const delta = { stop_reason: this.#stopReason(event), stop_sequence: event.stopSequence };
-        return end + frame('message_delta', { delta, usage: usageOf(event) }) + frame('message_stop', {});
+        return end + frame('message_delta', { delta, usage: usageOf(event.usage) }) + frame('message_stop', {});
       }
     }
   }
@@ -109,7 +109,7 @@ class AnthropicReply implements Reply {
       content: this.#text === '' ? [] : [{ type: 'text', text: this.#text }],
       stop_reason: this.#stopReason(done),
       stop_sequence: done.stopSequence,
-      usage: usageOf(done),
+      usage: usageOf(done.usage),
     };
   }
 
@@ -128,8 +128,13 @@ function frame(event: string, data: JsonObject): string {
   return `event: ${event}\ndata: ${JSON.stringify({ type: event, ...data })}\n\n`;
 }
 
-function usageOf({ usage }: Extract<ChatEvent, { type: 'done' }>): JsonObject {
-  return { input_tokens: usage.promptTokens, output_tokens: usage.completionTokens };
+/** Anthropic counts what came from the cache beside the input, not in it. */
+function usageOf({ promptTokens, cachedTokens = 0, completionTokens }: Usage): JsonObject {
+  return {
+    input_tokens: promptTokens - cachedTokens,
+    ...(cachedTokens === 0 ? {} : { cache_read_input_tokens: cachedTokens }),
+    output_tokens: completionTokens,
+  };
 }
 
 /** Right for both readers: Anthropic's envelope, with our precise reason in `code`. */

@@ -2,6 +2,8 @@ import { z } from 'zod';
 
 /** One opened chunk of a provider, read from its SSE text (`data: ` and JSON). */
 
+const count = z.number().int().nonnegative();
+
 const Chunk = z.object({
   choices: z
     .array(
@@ -11,7 +13,7 @@ const Chunk = z.object({
       }),
     )
     .default([]),
-  darkbloom: z.object({ prompt_tokens: z.number().int().nonnegative() }).optional(),
+  darkbloom: z.object({ prompt_tokens: count, cached_tokens: count.optional() }).optional(),
 });
 
 export interface ChunkContent {
@@ -19,6 +21,7 @@ export interface ChunkContent {
   finishReason: string | undefined;
   /** On the first chunk, from providers that say it. */
   promptTokens: number | undefined;
+  cachedTokens: number | undefined;
 }
 
 /** `undefined` for what is no chunk of an answer: a comment, `[DONE]`, or text that does not parse. */
@@ -36,5 +39,6 @@ export function readChunk(event: string): ChunkContent | undefined {
     text: choice?.delta?.content ?? '',
     finishReason: choice?.finish_reason ?? undefined,
     promptTokens: chunk?.darkbloom?.prompt_tokens,
+    cachedTokens: chunk?.darkbloom?.cached_tokens,
   };
 }

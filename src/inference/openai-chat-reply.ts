@@ -24,7 +24,7 @@ export class OpenAiChatReply implements Reply {
       case 'cancelled':
         return [];
       case 'started':
-        return [this.#roleChunk(event.promptTokens)];
+        return [this.#roleChunk(event)];
       case 'text':
         this.#text += event.text;
         return [this.#chunk({ content: event.text })];
@@ -68,8 +68,9 @@ export class OpenAiChatReply implements Reply {
   }
 
   /** The wire's first chunk carries the prompt's size, sealed like all else: some clients must be told at the start. */
-  #roleChunk(promptTokens: number): string {
-    const extra = this.#facts.forWire === true ? { darkbloom: { prompt_tokens: promptTokens } } : {};
+  #roleChunk({ promptTokens, cachedTokens }: Extract<ChatEvent, { type: 'started' }>): string {
+    const cached = cachedTokens === undefined ? {} : { cached_tokens: cachedTokens };
+    const extra = this.#facts.forWire === true ? { darkbloom: { prompt_tokens: promptTokens, ...cached } } : {};
     return this.#chunk({ role: 'assistant', content: '' }, null, extra);
   }
 
@@ -86,10 +87,11 @@ export function finishReason(
   return maxTokens !== undefined && done.usage.completionTokens >= maxTokens ? 'length' : done.finishReason;
 }
 
-function wireUsage({ promptTokens, completionTokens }: Usage): JsonObject {
+function wireUsage({ promptTokens, cachedTokens = 0, completionTokens }: Usage): JsonObject {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
+    ...(cachedTokens === 0 ? {} : { prompt_tokens_details: { cached_tokens: cachedTokens } }),
   };
 }

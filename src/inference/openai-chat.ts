@@ -7,6 +7,7 @@ import { parseBody } from './validation.js';
 
 const MAX_STOPS = 4;
 const MAX_STOP_CHARACTERS = 256;
+const MAX_SCOPE_CHARACTERS = 256;
 
 /** What llama.cpp's own server uses when a request does not say. */
 const DEFAULTS = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 } as const;
@@ -64,7 +65,13 @@ const ChatBody = z.object({
   tool_choice: z.enum(['none', 'auto'], "must be 'none' or 'auto' without tools").nullish(),
   response_format: z.object({ type: z.literal('text', 'only the type text is supported yet') }).nullish(),
   endpoint: z.undefined('this provider answers chat requests only').optional(),
-  darkbloom: z.object({ owner: z.boolean().optional(), op: z.string().optional() }).optional(),
+  darkbloom: z
+    .object({
+      owner: z.boolean().optional(),
+      cache_scope: z.string().max(MAX_SCOPE_CHARACTERS).optional(),
+      op: z.string().optional(),
+    })
+    .optional(),
 });
 
 /** @throws DarkbloomError `invalid_request` naming the field; `unsupported` for an operation other than chat. */
@@ -96,6 +103,7 @@ export function parseChat(body: unknown): ChatRequest {
       ...(typeof chat.seed === 'number' ? { seed: chat.seed } : {}),
     },
     ...(chat.darkbloom?.owner === undefined ? {} : { owner: chat.darkbloom.owner }),
+    ...(chat.darkbloom?.cache_scope === undefined ? {} : { cacheScope: chat.darkbloom.cache_scope }),
   };
 }
 

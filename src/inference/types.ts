@@ -48,12 +48,16 @@ export interface ChatRequest {
   maxTokens?: number;
   /** Whether the request comes from this machine's owner; absent: the coordinator did not say. */
   owner?: boolean;
+  /** Opaque: requests with the same one may share cached prefixes. Absent: shares with nobody, not even with itself. */
+  cacheScope?: string;
 }
 
 export type FinishReason = 'stop' | 'length';
 
 export interface Usage {
   promptTokens: number;
+  /** Of the prompt, tokens that were in the cache already; absent: not known. */
+  cachedTokens?: number;
   completionTokens: number;
 }
 
@@ -64,7 +68,7 @@ export interface Usage {
  */
 export type ChatEvent =
   | { type: 'accepted' }
-  | { type: 'started'; promptTokens: number }
+  | { type: 'started'; promptTokens: number; cachedTokens?: number }
   | { type: 'text'; text: string }
   | { type: 'done'; finishReason: FinishReason; stopSequence: string | null; usage: Usage }
   | { type: 'cancelled'; usage: Usage };

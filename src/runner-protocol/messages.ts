@@ -29,6 +29,8 @@ export const LoadOrder = z.object({
   mmap: z.enum(['auto', 'on', 'off']).optional(),
   /** Weights are locked into memory. */
   mlock: z.boolean().optional(),
+  /** Memory for prefixes that had to leave their rows; absent: none. */
+  prefixStoreBytes: z.number().int().nonnegative().optional(),
 });
 export type LoadOrder = z.infer<typeof LoadOrder>;
 
@@ -48,6 +50,8 @@ export const GenerateOrder = z.object({
   }),
   stop: z.array(z.string()),
   maxTokens: z.number().int().positive().optional(),
+  /** Requests with the same scope may share what they have in common; absent: shares nothing. */
+  cacheScope: z.string().optional(),
 });
 export type GenerateOrder = z.infer<typeof GenerateOrder>;
 
@@ -71,12 +75,15 @@ export const ModelFacts = z.object({
 });
 export type ModelFacts = z.infer<typeof ModelFacts>;
 
-export const RunnerMessage = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('ready'), facts: ModelFacts }),
-  z.object({ type: z.literal('load_failed'), message: z.string() }),
-  /** What the process takes now, told after each answer. */
-  z.object({ type: z.literal('memory'), bytes: z.number() }),
-  z.object({ type: z.literal('started'), id: Id, promptTokens: z.number() }),
+/** What becomes of one request.  started ─▶ text* ─▶ done, or failed at any place */
+export const RequestMessage = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('started'),
+    id: Id,
+    promptTokens: z.number(),
+    /** Of those, tokens that a row held already. */
+    cachedTokens: z.number(),
+  }),
   z.object({ type: z.literal('text'), id: Id, text: z.string() }),
   z.object({
     type: z.literal('done'),
@@ -84,6 +91,7 @@ export const RunnerMessage = z.discriminatedUnion('type', [
     finishReason: z.enum(['stop', 'length']),
     stopSequence: z.string().nullable(),
     promptTokens: z.number(),
+    cachedTokens: z.number(),
     completionTokens: z.number(),
     /** Milliseconds spent on the prompt and on the output. */
     promptMs: z.number(),
@@ -94,9 +102,20 @@ export const RunnerMessage = z.discriminatedUnion('type', [
     id: Id,
     code: z.enum(['context_length_exceeded', 'cancelled', 'invalid_request', 'internal']),
     message: z.string(),
+    promptTokens: z.number(),
+    cachedTokens: z.number(),
     /** Tokens generated before it ended. */
     completionTokens: z.number(),
-    promptTokens: z.number(),
   }),
+]);
+export type RequestMessage = z.infer<typeof RequestMessage>;
+
+export const RunnerMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('ready'), facts: ModelFacts }),
+  z.object({ type: z.literal('load_failed'), message: z.string() }),
+  /** What the process takes now, told after answers. */
+  z.object({ type: z.literal('memory'), bytes: z.number() }),
+  /** All that one step of the loop has to tell, in order: one message, however many requests there are. */
+  z.object({ type: z.literal('step'), messages: z.array(RequestMessage) }),
 ]);
 export type RunnerMessage = z.infer<typeof RunnerMessage>;

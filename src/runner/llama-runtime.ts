@@ -1,42 +1,41 @@
-import {
-  getLlama,
-  LlamaLogLevel,
-  type Llama,
-  type LlamaContextSequence,
-  type LlamaModel,
-  type SequenceEvaluateOptions,
-  type Token,
-} from 'node-llama-cpp';
+import { getLlama, LlamaLogLevel, type Llama, type LlamaModel, type Token } from 'node-llama-cpp';
 import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
 import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
+import { nativeOf, type Native, type NativeSampler, type SamplerConfig } from './native-context.js';
+import { STEP_TOKENS } from './step-plan.js';
 
 /** The one file that generates with node-llama-cpp. */
 
-const BATCH_TOKENS = 512;
-
-/** One sequence of the context. Taken once, used for one request after another. */
-export interface Row {
-  /** Sequence id: 0 to rows − 1. Rows stepped together in ascending order make one batch. */
-  readonly id: number;
-  /** Adds tokens to the row's KV cache. */
-  prefill(tokens: readonly number[]): Promise<void>;
-  /** Adds `last`, then samples a token for each `next()`; a sampled token is added by the `next()` after it. */
-  generate(last: number, sampling: Sampling): AsyncGenerator<number, void>;
-  clear(): Promise<void>;
+/** What one step adds to one row. */
+export interface Feed {
+  row: number;
+  /** Tokens that the row holds already. */
+  position: number;
+  tokens: readonly number[];
+  /** Chooses the token that follows the last of these; absent: none is wanted. */
+  sampler: Sampler | undefined;
 }
 
-interface Sampling {
-  options: GenerateOrder['sampling'];
-  seed: number;
-  /** Tokens of the answer so far, for the penalties. */
-  answered: () => readonly number[];
+/** One request's way of choosing tokens. It remembers what it chose, for the penalties. */
+export interface Sampler {
+  readonly native: NativeSampler;
+  dispose(): void;
 }
 
-/** What the scheduler needs from the model. */
+/** A row's state outside the context, in memory. */
+export interface SavedRow {
+  readonly bytes: number;
+  dispose(): void;
+  /** Puts it into a row. False: not possible now; the row then holds nothing of use. */
+  restore(row: number): Promise<boolean>;
+}
+
+/** What the loop needs from the model. One call at a time. */
 export interface Runtime {
   readonly facts: ModelFacts;
   readonly template: TemplateFacts;
-  readonly rows: readonly Row[];
+  /** Whether a row can be cut after any token. Models with recurrent layers or a sliding window cannot. */
+  readonly cutsAnywhere: boolean;
   tokenizePrompt(runs: readonly PromptRun[]): number[];
   readonly controlTokens: readonly string[];
   /** Bytes of the longest token of the vocabulary: a text of more bytes has more tokens than bytes ÷ this. */
@@ -44,6 +43,17 @@ export interface Runtime {
   detokenize(tokens: readonly number[], before: readonly number[]): string;
   /** True for a token that ends the answer. */
   isEnd(token: number): boolean;
+  createSampler(options: GenerateOrder['sampling'], seed: number): Sampler;
+  /** One batch: adds the tokens to their rows, which must be in ascending order, at most `STEP_TOKENS` together.
+   *  Returns for each the token that was chosen, or why none was.
+   *  @throws Error when the batch failed; what these rows then hold is not known. */
+  step(feeds: readonly Feed[]): Promise<readonly (number | Error | undefined)[]>;
+  /** The row holds its first `length` tokens and forgets the others. */
+  cut(row: number, length: number): void;
+  /** `to` holds what `from` holds. */
+  copy(from: number, to: number): Promise<void>;
+  /** `undefined`: not possible now. */
+  save(row: number, length: number): Promise<SavedRow | undefined>;
   close(): Promise<void>;
 }
 
@@ -68,14 +78,15 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
   const context = await model.createContext({
     sequences: order.rows,
     contextSize: Math.min(order.contextTokens, model.trainContextSize),
-    batchSize: BATCH_TOKENS,
+    batchSize: STEP_TOKENS,
     threads: order.threads ?? defaultThreads(llama),
     flashAttention: switchOf(order.flashAttention),
     experimentalKvCacheKeyType: kvType,
     experimentalKvCacheValueType: kvType,
   });
-  const rows = Array.from({ length: order.rows }, (_, id) => createRow(id, context.getSequence()));
   const control = controlTokensOf(model);
+  const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
+  const rows = new LlamaRows(nativeOf(llama, model, context));
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -89,13 +100,22 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
       bosToken: model.tokens.bosString ?? '',
       eosToken: model.tokens.eosString ?? '',
     },
-    rows,
+    cutsAnywhere: !isHybrid && !isRecurrent && swaSize === undefined,
     controlTokens: [...control.keys()],
     longestTokenBytes: longestTokenBytes(model),
     tokenizePrompt: (runs) => tokenizeRuns(model, control, runs),
     detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
     isEnd: (token) => model.isEogToken(token as Token),
-    close: () => dispose(llama),
+    createSampler: (options, seed) => rows.createSampler(options, seed),
+    step: (feeds) => rows.step(feeds),
+    cut: (row, length) => rows.cut(row, length),
+    copy: (from, to) => rows.copy(from, to),
+    save: (row, length) => rows.save(row, length),
+    close: async () => {
+      await rows.close();
+      await context.dispose(); // held until here: were it collected before, unloading would wait for it for ever
+      await llama.dispose();
+    },
   };
 }
 
@@ -118,23 +138,103 @@ async function memoryOf(llama: Llama): Promise<number> {
   return Math.max(gpuVram + cpuRam, process.memoryUsage.rss());
 }
 
-async function dispose(llama: Llama): Promise<void> {
-  await llama.dispose();
-}
+/** llama.cpp takes −1 for "to the end". */
+const TO_THE_END = -1;
 
-function createRow(id: number, sequence: LlamaContextSequence): Row {
-  return {
-    id,
-    prefill: (tokens) => sequence.evaluateWithoutGeneratingNewTokens(tokens as Token[]),
-    generate: (last, sampling) => sequence.evaluate([last as Token], evaluateOptions(sampling)),
-    clear: () => sequence.clearHistory(),
-  };
+/** The rows of a context, one call at a time. */
+class LlamaRows {
+  readonly #native: Native;
+  /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
+  readonly #copying = new Set<number>();
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(native: Native) {
+    this.#native = native;
+  }
+
+  createSampler(options: GenerateOrder['sampling'], seed: number): Sampler {
+    const native = this.#native.createSampler();
+    native.applyConfig(samplerConfig(options, seed));
+    return { native, dispose: () => native.dispose() };
+  }
+
+  step(feeds: readonly Feed[]): Promise<(number | Error | undefined)[]> {
+    return this.#inTurn(async () => {
+      const { context } = this.#native;
+      context.initBatch(feeds.reduce((sum, { tokens }) => sum + tokens.length, 0));
+      const outputs = feeds.map(({ row, position, tokens, sampler }) => {
+        const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
+        return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
+      });
+      await context.decodeBatch();
+      this.#copying.clear();
+      return Promise.all(feeds.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+    });
+  }
+
+  async #sample(output: number | undefined, sampler: Sampler | undefined): Promise<number | Error | undefined> {
+    if (output === undefined || sampler === undefined) return undefined;
+    try {
+      const token = await this.#native.context.sampleToken(output, sampler.native);
+      return token < 0 ? new Error('No token is left to choose from.') : token;
+    } catch (error) {
+      return error instanceof Error ? error : new Error('Sampling failed.');
+    }
+  }
+
+  cut(row: number, length: number): void {
+    if (this.#closed) return;
+    if (this.#native.context.removeTokenCellsFromSequence(row, length, TO_THE_END)) return;
+    throw new Error(`Row ${row} cannot be cut after ${length} tokens.`);
+  }
+
+  copy(from: number, to: number): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#native.context.copySequenceStateFromOtherSequence(to, from);
+      this.#copying.add(from).add(to);
+    });
+  }
+
+  save(row: number, length: number): Promise<SavedRow | undefined> {
+    return this.#inTurn(async () => {
+      if (this.#copying.has(row)) return undefined;
+      const state = this.#native.createState();
+      await state.init(this.#native.context, row);
+      let disposed = false;
+      return {
+        bytes: state.size,
+        dispose: () => {
+          disposed = true;
+          state.dispose();
+        },
+        restore: (to: number) =>
+          this.#inTurn(async () => {
+            if (disposed || this.#copying.has(to)) return false;
+            return this.#native.context.restoreCheckpoint(state, length - 1, to);
+          }),
+      };
+    });
+  }
+
+  /** Lets what runs on the context end, and nothing begin any more: using a context that is gone ends the process. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+  }
+
+  #inTurn<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new Error('The model is being unloaded.'));
+    const result = call();
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
 }
 
 /** The last tokens of an answer that penalties look at. */
 const PENALTY_WINDOW_TOKENS = 4_096;
 
-function evaluateOptions({ options, seed, answered }: Sampling): SequenceEvaluateOptions {
+function samplerConfig(options: GenerateOrder['sampling'], seed: number): SamplerConfig {
   const { temperature, topP, topK, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = options;
   const penalised = presencePenalty !== 0 || frequencyPenalty !== 0 || repetitionPenalty !== 1;
   return {
@@ -143,16 +243,13 @@ function evaluateOptions({ options, seed, answered }: Sampling): SequenceEvaluat
     topK,
     minP,
     seed,
-    yieldEogToken: true,
     ...(penalised
       ? {
-          repeatPenalty: {
-            punishTokens: () => answered().slice(-PENALTY_WINDOW_TOKENS) as Token[],
-            maxPunishTokens: PENALTY_WINDOW_TOKENS,
-            penalty: repetitionPenalty,
-            presencePenalty,
-            frequencyPenalty,
-          },
+          repeatPenaltyTokens: new Uint32Array(),
+          repeatPenaltyMaxTokens: PENALTY_WINDOW_TOKENS,
+          repeatPenalty: repetitionPenalty,
+          repeatPenaltyPresencePenalty: presencePenalty,
+          repeatPenaltyFrequencyPenalty: frequencyPenalty,
         }
       : {}),
   };

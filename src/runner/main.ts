@@ -39,7 +39,7 @@ process.on('SIGTERM', () => void end());
 async function load(order: LoadOrder): Promise<void> {
   try {
     runtime = await openRuntime(order, (line) => process.stderr.write(`${line}\n`));
-    sequences = new Sequences(runtime, send);
+    sequences = new Sequences(runtime, order.prefixStoreBytes ?? 0, (messages) => send({ type: 'step', messages }));
     send({ type: 'ready', facts: runtime.facts });
   } catch (error) {
     send({ type: 'load_failed', message: error instanceof Error ? error.message : 'unknown' });
@@ -48,7 +48,7 @@ async function load(order: LoadOrder): Promise<void> {
 
 function send(message: RunnerMessage): void {
   process.send?.(message);
-  if (message.type !== 'done') return;
+  if (message.type !== 'step' || !message.messages.some(({ type }) => type === 'done')) return;
   const atLeast = runtime?.facts.memoryBytes ?? 0;
   process.send?.({ type: 'memory', bytes: Math.max(atLeast, process.memoryUsage.rss()) } satisfies RunnerMessage);
 }

@@ -1,67 +1,56 @@
 import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate } from '../inference/prompt.js';
-import type { ChatMessage, FinishReason, Role } from '../inference/types.js';
-import { READ_AHEAD, type GenerateOrder, type RunnerMessage } from '../runner-protocol/messages.js';
-import { StopMatcher, Utf8Stream } from './answer-text.js';
-import type { Row, Runtime } from './llama-runtime.js';
+import type { ChatMessage, Role } from '../inference/types.js';
+import type { GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
+import type { Feed, Runtime } from './llama-runtime.js';
+import { commonLength } from './prefix-index.js';
+import { Rows } from './rows.js';
+import { Sequence, type Ending } from './sequence.js';
+import { readingShares } from './step-plan.js';
 
-/** Prompt tokens that one step may add: no abort and no other stream waits longer than for one such chunk. */
-const PREFILL_CHUNK_TOKENS = 256;
-
-/** One request on its row.  reading (the prompt) ──▶ writing (the answer) ──▶ gone */
-interface Sequence {
-  readonly order: GenerateOrder;
-  readonly row: Row;
-  readonly prompt: readonly number[];
-  /** Prompt tokens already in the KV cache. */
-  read: number;
-  /** Exists once the prompt is read. */
-  tokens: AsyncGenerator<number, void> | undefined;
-  readonly answered: number[];
-  readonly bound: number;
-  readonly utf8: Utf8Stream;
-  readonly stops: StopMatcher;
-  /** Messages the reader has not acknowledged. */
-  unread: number;
-  cancelled: boolean;
-  readonly startedAt: number;
-  writingSince: number;
-}
+/** Steps for which a gap between rows is left open: the next request may fill it without a move. */
+const GAP_STEPS = 2;
+/** A beginning in common with a prompt that is being read is waited for from so many tokens on. */
+const WORTH_WAITING_TOKENS = 128;
 
 /**
- * All requests of one context. One loop steps every writing row together, in ascending order, so that each step is one
- * batch of the runtime; one chunk of one prompt rides along. Nothing outside is awaited inside a step: text leaves
- * through `send`, and a row whose reader is behind stands still.
+ * All requests of one context, stepped by one loop. Each step is one batch: a token for every row that writes and a
+ * bounded share of the prompts, in ascending order of rows. Nothing outside is awaited in a step: what there is to tell
+ * leaves through `send` at its end, and a row whose reader is behind stands still.
  */
 export class Sequences {
   readonly #runtime: Runtime;
   readonly #template: PromptTemplate;
-  readonly #send: (message: RunnerMessage) => void;
-  readonly #free: Row[];
+  readonly #rows: Rows;
+  readonly #send: (messages: RequestMessage[]) => void;
+  /** In order of arrival. */
   readonly #active = new Map<number, Sequence>();
-  #lastRead = -1;
+  #outbox: RequestMessage[] = [];
+  #steps = 0;
+  #gapSteps = 0;
   #looping = false;
+  #news = false;
   #wake: (() => void) | undefined;
 
-  constructor(runtime: Runtime, send: (message: RunnerMessage) => void) {
+  constructor(runtime: Runtime, prefixStoreBytes: number, send: (messages: RequestMessage[]) => void) {
     this.#runtime = runtime;
+    this.#rows = new Rows(runtime, prefixStoreBytes);
     this.#send = send;
-    this.#free = [...runtime.rows];
     this.#template = new PromptTemplate(runtime.template);
   }
 
-  /** Starts a request on the lowest free row; refuses it with `failed`. */
+  /** Starts a request; refuses it with `failed`. */
   start(order: GenerateOrder): void {
     try {
-      const sequence = this.#admit(order);
-      this.#active.set(order.id, sequence);
-      this.#send({ type: 'started', id: order.id, promptTokens: sequence.prompt.length });
-      this.#wake?.();
-      if (!this.#looping) void this.#run();
+      this.#active.set(order.id, new Sequence(order, this.#tokenize(order), this.#runtime));
     } catch (error) {
-      this.#send({ type: 'failed', id: order.id, ...failureOf(error), completionTokens: 0, promptTokens: 0 });
+      const counts = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
+      this.#send([{ type: 'failed', id: order.id, ...failureOf(error), ...counts }]);
+      return;
     }
+    this.#hear();
+    if (!this.#looping) void this.#run();
   }
 
   /** The reader took `messages` of this request. */
@@ -69,7 +58,7 @@ export class Sequences {
     const sequence = this.#active.get(id);
     if (sequence === undefined) return;
     sequence.unread -= messages;
-    this.#wake?.();
+    this.#hear();
   }
 
   /** The request ends with the next step. Unknown ids are ignored. */
@@ -77,39 +66,20 @@ export class Sequences {
     const sequence = this.#active.get(id);
     if (sequence === undefined) return;
     sequence.cancelled = true;
-    this.#wake?.();
+    this.#hear();
   }
 
-  #admit(order: GenerateOrder): Sequence {
+  #tokenize(order: GenerateOrder): number[] {
     const messages = order.messages.map(({ role, content }) => ({ role: role as Role, content }));
     this.#refuseHopeless(messages);
     const prompt = this.#runtime.tokenizePrompt(this.#template.render(messages, this.#runtime.controlTokens));
     const { contextTokens } = this.#runtime.facts;
-    const room = contextTokens - prompt.length;
-    if (room < 1) {
-      throw new DarkbloomError(
-        'context_length_exceeded',
-        `The prompt has ${prompt.length} tokens and exceeds the context length of ${contextTokens} tokens.`,
-        { param: 'messages' },
-      );
-    }
-    const row = this.#free.sort((a, b) => a.id - b.id).shift();
-    if (row === undefined) throw new Error('The engine sent more requests than there are rows.');
-    return {
-      order,
-      row,
-      prompt,
-      read: 0,
-      tokens: undefined,
-      answered: [],
-      bound: Math.min(order.maxTokens ?? room, room),
-      utf8: new Utf8Stream((tokens, before) => this.#runtime.detokenize(tokens, before)),
-      stops: new StopMatcher(order.stop),
-      unread: 0,
-      cancelled: false,
-      startedAt: performance.now(),
-      writingSince: 0,
-    };
+    if (prompt.length < contextTokens) return prompt;
+    throw new DarkbloomError(
+      'context_length_exceeded',
+      `The prompt has ${prompt.length} tokens and exceeds the context length of ${contextTokens} tokens.`,
+      { param: 'messages' },
+    );
   }
 
   /** Tokenizing takes time in which no row is stepped: a prompt that cannot fit whatever its tokens are is not begun. */
@@ -128,119 +98,143 @@ export class Sequences {
   async #run(): Promise<void> {
     this.#looping = true;
     while (this.#active.size > 0) {
-      const sequences = [...this.#active.values()].sort((a, b) => a.row.id - b.row.id);
-      const cancelled = sequences.filter((sequence) => sequence.cancelled);
-      for (const sequence of cancelled)
-        await this.#fail(sequence, new DarkbloomError('cancelled', 'request cancelled'));
-      if (cancelled.length > 0) continue;
-
-      const writing = sequences.filter(({ tokens, unread }) => tokens !== undefined && unread < READ_AHEAD);
-      const reading = this.#nextToRead(sequences);
-      if (writing.length === 0 && reading === undefined) {
-        await new Promise<void>((resolve) => (this.#wake = resolve));
-        this.#wake = undefined;
-        continue;
-      }
-      const steps = writing.map((sequence) => this.#write(sequence));
-      if (reading !== undefined) steps.push(this.#read(reading));
-      const endings = await Promise.all(steps);
-      for (const ending of endings) await ending?.();
+      this.#news = false;
+      this.#endCancelled();
+      await this.#claimRows();
+      await this.#closeGap();
+      const batch = this.#nextBatch();
+      if (batch.length > 0) await this.#step(batch);
+      this.#flush();
+      if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
     }
     this.#looping = false; // in the same turn as the look at the map: whoever starts next starts the loop
   }
 
-  /** Prompts take turns, one chunk each. */
-  #nextToRead(sequences: readonly Sequence[]): Sequence | undefined {
-    const reading = sequences.filter(({ tokens }) => tokens === undefined);
-    const next = reading.find(({ row }) => row.id > this.#lastRead) ?? reading[0];
-    if (next !== undefined) this.#lastRead = next.row.id;
-    return next;
+  #endCancelled(): void {
+    for (const sequence of this.#active.values())
+      if (sequence.cancelled) this.#fail(sequence, new DarkbloomError('cancelled', 'request cancelled'));
   }
 
-  /** One chunk of the prompt. The last token is left for the first step of writing. */
-  async #read(sequence: Sequence): Promise<Ending> {
-    const { prompt, read, row, order, answered } = sequence;
-    const last = prompt.length - 1;
-    try {
-      const chunk = prompt.slice(read, Math.min(read + PREFILL_CHUNK_TOKENS, last));
-      if (chunk.length > 0) await row.prefill(chunk);
-      sequence.read += chunk.length;
-      if (sequence.read === last) {
-        sequence.writingSince = performance.now();
+  async #claimRows(): Promise<void> {
+    for (const sequence of this.#active.values()) {
+      if (sequence.row !== undefined || this.#waitsForAnother(sequence)) continue;
+      const { order, prompt } = sequence;
+      try {
         const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
-        sequence.tokens = row.generate(prompt[last] ?? 0, { options: order.sampling, seed, answered: () => answered });
+        const sampler = this.#runtime.createSampler(order.sampling, seed);
+        const { row, reused } = await this.#rows.claim(prompt, order.cacheScope);
+        sequence.begin(row, reused, sampler);
+        this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
+      } catch (error) {
+        this.#fail(sequence, error);
       }
-      return undefined;
-    } catch (error) {
-      return () => this.#fail(sequence, error);
     }
   }
 
-  /** One token of the answer. */
-  async #write(sequence: Sequence): Promise<Ending> {
-    try {
-      const next = await sequence.tokens?.next();
-      const token = next?.value;
-      if (sequence.cancelled) return undefined; // the loop ends it first thing; the token is not counted
-      if (token === undefined) throw new Error('The runtime ended the sequence by itself.');
-      if (this.#runtime.isEnd(token)) return () => this.#finish(sequence, 'stop', null);
-      sequence.answered.push(token);
-      const { text, stop } = sequence.stops.push(sequence.utf8.push(token));
-      this.#say(sequence, text);
-      if (stop !== null) return () => this.#finish(sequence, 'stop', stop);
-      if (sequence.answered.length >= sequence.bound) return () => this.#finish(sequence, 'length', null);
-      return undefined;
-    } catch (error) {
-      return () => this.#fail(sequence, error);
-    }
-  }
-
-  #say(sequence: Sequence, text: string): void {
-    if (text === '') return;
-    sequence.unread++;
-    this.#send({ type: 'text', id: sequence.order.id, text });
-  }
-
-  async #finish(sequence: Sequence, finishReason: FinishReason, stopSequence: string | null): Promise<void> {
-    if (stopSequence === null) {
-      const rest = sequence.stops.push(sequence.utf8.flush());
-      this.#say(sequence, rest.text + (rest.stop === null ? sequence.stops.flush() : ''));
-      stopSequence = rest.stop;
-    }
-    const end = performance.now();
-    await this.#release(sequence);
-    this.#send({
-      type: 'done',
-      id: sequence.order.id,
-      finishReason: stopSequence === null ? finishReason : 'stop',
-      stopSequence,
-      promptTokens: sequence.prompt.length,
-      completionTokens: sequence.answered.length,
-      promptMs: sequence.writingSince - sequence.startedAt,
-      outputMs: end - sequence.writingSince,
+  /** Someone is reading what this prompt begins with: it will be there to copy. */
+  #waitsForAnother({ prompt, order }: Sequence): boolean {
+    if (order.cacheScope === undefined || !this.#runtime.cutsAnywhere) return false;
+    return [...this.#active.values()].some((other) => {
+      if (!other.reading || other.order.cacheScope !== order.cacheScope) return false;
+      const common = Math.min(commonLength(other.prompt, prompt), prompt.length - 1);
+      return common >= WORTH_WAITING_TOKENS && common > other.prompt.length - other.left;
     });
   }
 
-  async #fail(sequence: Sequence, error: unknown): Promise<void> {
-    await this.#release(sequence);
-    const { order, answered, prompt } = sequence;
-    const counts = { completionTokens: answered.length, promptTokens: prompt.length };
-    this.#send({ type: 'failed', id: order.id, ...failureOf(error), ...counts });
+  async #closeGap(): Promise<void> {
+    this.#gapSteps = this.#rows.hasGap ? this.#gapSteps + 1 : 0;
+    if (this.#gapSteps <= GAP_STEPS) return;
+    const move = await this.#rows.compact();
+    if (move === undefined) return;
+    for (const sequence of this.#active.values()) if (sequence.row === move.from) sequence.moveTo(move.to);
   }
 
-  /** The row forgets the conversation and is free before anyone hears of the end. */
-  async #release(sequence: Sequence): Promise<void> {
-    this.#active.delete(sequence.order.id);
-    await sequence.tokens?.return();
-    await sequence.row.clear();
-    this.#free.push(sequence.row);
+  #nextBatch(): Work[] {
+    const sequences = [...this.#active.values()];
+    const writing = sequences.filter((sequence) => sequence.writing);
+    const reading = sequences.filter((sequence) => sequence.reading);
+    const shares = readingShares(reading, writing.length);
+    const batch: Work[] = [];
+    for (const sequence of [...writing, ...reading]) {
+      const feed = sequence.feed(shares.get(sequence.id) ?? 0);
+      if (feed !== undefined && feed.tokens.length > 0) batch.push({ sequence, feed });
+    }
+    return batch.sort((a, b) => a.feed.row - b.feed.row);
+  }
+
+  async #step(batch: readonly Work[]): Promise<void> {
+    this.#steps++;
+    try {
+      const chosen = await this.#runtime.step(batch.map(({ feed }) => feed));
+      batch.forEach(({ sequence, feed }, index) => this.#took(sequence, feed, chosen[index]));
+    } catch (error) {
+      for (const { sequence } of batch) this.#fail(sequence, error, true);
+    }
+  }
+
+  #took(sequence: Sequence, feed: Feed, chosen: number | Error | undefined): void {
+    sequence.fed(feed, this.#steps);
+    if (sequence.row !== undefined) this.#rows.grow(sequence.row, feed.tokens);
+    if (chosen === undefined || sequence.cancelled) return; // the loop ends it first thing; the token is not counted
+    if (chosen instanceof Error) return this.#fail(sequence, chosen);
+    const { text, ending } = sequence.take(chosen);
+    if (text !== '') {
+      sequence.unread++;
+      this.#tell({ type: 'text', id: sequence.id, text });
+    }
+    if (ending !== undefined) this.#finish(sequence, ending);
+  }
+
+  #finish(sequence: Sequence, ending: Ending): void {
+    const { promptMs, outputMs } = sequence;
+    this.#release(sequence, false);
+    this.#tell({ type: 'done', id: sequence.id, ...ending, ...countsOf(sequence), promptMs, outputMs });
+  }
+
+  #fail(sequence: Sequence, error: unknown, rowBroken = false): void {
+    this.#release(sequence, rowBroken);
+    this.#tell({ type: 'failed', id: sequence.id, ...failureOf(error), ...countsOf(sequence) });
+  }
+
+  /** The row is free before anyone hears of the end. */
+  #release(sequence: Sequence, rowBroken: boolean): void {
+    this.#active.delete(sequence.id);
+    sequence.dispose();
+    if (sequence.row !== undefined) this.#rows.release(sequence.row, rowBroken);
+  }
+
+  #tell(message: RequestMessage): void {
+    this.#outbox.push(message);
+  }
+
+  #flush(): void {
+    if (this.#outbox.length === 0) return;
+    this.#send(this.#outbox);
+    this.#outbox = [];
+  }
+
+  #hear(): void {
+    this.#news = true;
+    this.#wake?.();
+  }
+
+  async #untilNews(): Promise<void> {
+    await new Promise<void>((resolve) => (this.#wake = resolve));
+    this.#wake = undefined;
   }
 }
 
-/** What to do with a sequence after the step in which it ended. */
-type Ending = (() => Promise<void>) | undefined;
+/** A sequence's part of a batch. */
+interface Work {
+  sequence: Sequence;
+  feed: Feed;
+}
 
-function failureOf(error: unknown): Pick<Extract<RunnerMessage, { type: 'failed' }>, 'code' | 'message'> {
+function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {
+  return { promptTokens: prompt.length, cachedTokens, completionTokens };
+}
+
+function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message'> {
   const { code, message } = toFailure(error);
   if (code === 'context_length_exceeded' || code === 'cancelled' || code === 'invalid_request')
     return { code, message };

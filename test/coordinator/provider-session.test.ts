@@ -35,7 +35,7 @@ async function outcome({ events }: Attempt): Promise<{ events: AttemptEvent[]; e
 
 const text = (content: string): AttemptEvent => ({
   type: 'chunk',
-  content: { text: content, finishReason: undefined, promptTokens: undefined },
+  content: { text: content, finishReason: undefined, promptTokens: undefined, cachedTokens: undefined },
 });
 
 describe('what routing sees of a machine', () => {

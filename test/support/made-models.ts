@@ -24,3 +24,6 @@ export const sayModel = (): string => madeModel('say', ['--say', 'Hello there, t
 
 /** Random weights: any output, so that sampling matters. */
 export const randomModel = (): string => madeModel('random', ['--seed', '5']);
+
+/** Random weights in full precision: what it writes depends on every token before, and not on how they were batched. */
+export const exactModel = (): string => madeModel('exact', ['--type', 'f32', '--seed', '5']);

@@ -1,0 +1,189 @@
+import type { Runtime } from './llama-runtime.js';
+import { BLOCK_TOKENS, commonLength, PrefixIndex, type Cached, type Match } from './prefix-index.js';
+import { PrefixStore, type Stored } from './prefix-store.js';
+import { chooseRow, compactingMove, type RowView } from './row-choice.js';
+
+/** Shorter prefixes are read again rather than kept elsewhere when their row is needed. */
+const KEPT_TOKENS = 4 * BLOCK_TOKENS;
+
+/** One row of the context and what its cache holds. */
+export interface Row {
+  readonly id: number;
+  readonly tokens: number[];
+  /** Whose prefix this is; absent: nobody's, so it is forgotten with its request. */
+  scope: string | undefined;
+  busy: boolean;
+  lastUsed: number;
+}
+
+/** A row taken for a request. */
+interface Claim {
+  row: Row;
+  /** Tokens of the prompt that it holds already. */
+  reused: number;
+}
+
+/**
+ * Who has which row, and what the rows remember. Rows change only between two steps of the loop. A prefix is shared only
+ * between requests of one scope: whether it was there can be told from the time that an answer takes.
+ */
+export class Rows {
+  readonly #runtime: Runtime;
+  readonly #rows: readonly Row[];
+  readonly #index = new PrefixIndex<Row & Cached>();
+  readonly #store: PrefixStore;
+  #uses = 0;
+
+  constructor(runtime: Runtime, storeBytes: number) {
+    this.#runtime = runtime;
+    this.#store = new PrefixStore(storeBytes);
+    this.#rows = Array.from({ length: runtime.facts.rows }, (_, id) => ({
+      id,
+      tokens: [],
+      scope: undefined,
+      busy: false,
+      lastUsed: 0,
+    }));
+  }
+
+  /** Takes a free row for a prompt, with as much of the prompt in it as can be had. The last token is always left to
+   *  read: the answer begins from it.
+   *  @throws Error when no row is free. */
+  async claim(prompt: readonly number[], scope: string | undefined): Promise<Claim> {
+    const wanted = prompt.slice(0, -1);
+    const match = scope === undefined ? undefined : this.#bestMatch(scope, wanted);
+    const stored = scope === undefined ? undefined : this.#store.longest(scope, wanted);
+    const home = match?.entry.busy === false ? match.entry : undefined;
+    const chosen = chooseRow(this.#views(match), home?.id);
+    const row = this.#runtime.cutsAnywhere
+      ? this.#rows.find(({ id }) => id === chosen)
+      : (home ?? this.#rows.find(({ id }) => id === chosen));
+    if (row === undefined) throw new Error('The engine sent more requests than there are rows.');
+
+    const reused = await this.#fill(row, match, stored);
+    this.#runtime.cut(row.id, reused);
+    this.#hold(row, wanted.slice(0, reused), scope);
+    row.busy = true;
+    return { row, reused };
+  }
+
+  /** Brings what is known of the prompt into the row. Returns for how many tokens that went well. */
+  async #fill(row: Row, match: Match<Row> | undefined, stored: Match<Stored> | undefined): Promise<number> {
+    if (stored !== undefined && stored.length > (match?.length ?? 0)) {
+      await this.#evict(row, 'store');
+      return (await stored.entry.saved.restore(row.id)) ? stored.length : 0;
+    }
+    if (match?.entry === row) {
+      if (losesMuch(match)) await this.#evict(row, 'any');
+      return match.length;
+    }
+    await this.#evict(row, 'any');
+    if (match === undefined) return 0;
+    const { entry, length } = match;
+    await this.#runtime.copy(entry.id, row.id);
+    if (!entry.busy && !losesMuch(match)) this.#clear(entry); // the conversation has moved
+    return length;
+  }
+
+  /** These tokens were added to the row. */
+  grow(row: Row, tokens: readonly number[]): void {
+    row.tokens.push(...tokens);
+    if (isScoped(row)) this.#index.update(row);
+  }
+
+  /** The row's request has ended; `broken`: what the row holds is not known. */
+  release(row: Row, broken: boolean): void {
+    row.busy = false;
+    row.lastUsed = ++this.#uses;
+    if (broken || row.scope === undefined || row.tokens.length < BLOCK_TOKENS) this.#clear(row);
+  }
+
+  get hasGap(): boolean {
+    return this.#runtime.cutsAnywhere && compactingMove(this.#views(undefined)) !== undefined;
+  }
+
+  /** Closes one gap between busy rows. Returns the rows that changed places. */
+  async compact(): Promise<{ from: Row; to: Row } | undefined> {
+    const move = compactingMove(this.#views(undefined));
+    const from = this.#rows.find(({ id }) => id === move?.from);
+    const to = this.#rows.find(({ id }) => id === move?.to);
+    if (from === undefined || to === undefined) return undefined;
+    await this.#evict(to, 'any');
+    await this.#runtime.copy(from.id, to.id);
+    this.#hold(to, from.tokens, from.scope);
+    to.busy = true;
+    from.busy = false;
+    this.#clear(from);
+    return { from, to };
+  }
+
+  close(): void {
+    this.#store.clear();
+  }
+
+  /** The row with the longest usable beginning of `tokens`; of equals, a free one. A model that cannot be cut continues
+   *  what a free row holds, or begins anew. */
+  #bestMatch(scope: string, tokens: readonly number[]): Match<Row> | undefined {
+    if (!this.#runtime.cutsAnywhere) {
+      const row = this.#rows.find((each) => !each.busy && each.scope === scope && isWholly(each.tokens, tokens));
+      return row === undefined ? undefined : { entry: row, length: row.tokens.length };
+    }
+    const [first, ...others] = this.#index.matches(scope, tokens);
+    const free = others.find(({ entry, length }) => !entry.busy && length === first?.length);
+    return first?.entry.busy === true && free !== undefined ? free : first;
+  }
+
+  #views(match: Match<Row> | undefined): RowView[] {
+    return this.#rows.map((row) => ({
+      id: row.id,
+      busy: row.busy,
+      keeps: match?.entry === row && !losesMuch(match) ? 0 : row.tokens.length,
+      lastUsed: row.lastUsed,
+    }));
+  }
+
+  /** Makes a row free to overwrite. What it holds goes to an empty row, or into the store, unless it is short or held
+   *  elsewhere as well. */
+  async #evict(row: Row, where: 'any' | 'store'): Promise<void> {
+    if (!isScoped(row) || row.tokens.length < KEPT_TOKENS || !this.#runtime.cutsAnywhere) return;
+    const elsewhere = this.#index.matches(row.scope, row.tokens).some(({ entry, length }) => {
+      return entry !== row && length === row.tokens.length;
+    });
+    if (elsewhere || this.#store.holds(row)) return;
+    const empty = this.#rows.filter((each) => !each.busy && each !== row && each.tokens.length === 0).at(-1);
+    if (where === 'any' && empty !== undefined) {
+      await this.#runtime.copy(row.id, empty.id);
+      this.#hold(empty, row.tokens, row.scope);
+      empty.lastUsed = row.lastUsed;
+      return;
+    }
+    const saved = await this.#runtime.save(row.id, row.tokens.length);
+    if (saved !== undefined) this.#store.put(row, saved);
+  }
+
+  #hold(row: Row, tokens: readonly number[], scope: string | undefined): void {
+    const copy = [...tokens];
+    if (isScoped(row)) this.#index.remove(row);
+    row.tokens.splice(0, Infinity, ...copy);
+    row.scope = scope;
+    if (isScoped(row)) this.#index.update(row);
+  }
+
+  #clear(row: Row): void {
+    this.#hold(row, [], undefined);
+    this.#runtime.cut(row.id, 0);
+  }
+}
+
+function isScoped(row: Row): row is Row & Cached {
+  return row.scope !== undefined;
+}
+
+/** More would be cut off than is reused. */
+function losesMuch({ entry, length }: Match<Row>): boolean {
+  return entry.tokens.length - length > length;
+}
+
+function isWholly(part: readonly number[], whole: readonly number[]): boolean {
+  return part.length > 0 && part.length <= whole.length && commonLength(part, whole) === part.length;
+}
