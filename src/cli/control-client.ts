@@ -1,26 +1,23 @@
 import { request } from 'node:http';
-import { z } from 'zod';
 import type { Home } from '../config.js';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
-import { BlockedStatus, Status } from '../service/status.js';
+import { StatusOutput, type Status } from '../service/status.js';
 
 const TIMEOUT_MS = 5_000;
 
 /** What the daemon says of itself.
  *  @throws DarkbloomError `machine_offline` when no daemon runs in this home. */
-export async function askStatus(home: Home): Promise<Status | BlockedStatus> {
-  return Answer.parse(JSON.parse(await send(home.controlSocket, 'GET', '/status')));
+export async function askStatus(home: Home): Promise<StatusOutput> {
+  return StatusOutput.parse(JSON.parse(await send(home.controlSocket, 'GET', '/status')));
 }
 
 /** Asks the running daemon to do something.
  *  @throws DarkbloomError `machine_offline` when no daemon runs in this home, `config_invalid` when it is blocked. */
 export async function askDaemon(home: Home, path: '/pause' | '/resume' | '/stop'): Promise<Status> {
-  const status = Answer.parse(JSON.parse(await send(home.controlSocket, 'POST', path)));
+  const status = StatusOutput.parse(JSON.parse(await send(home.controlSocket, 'POST', path)));
   if (status.state !== 'blocked') return status;
   throw new DarkbloomError('config_invalid', `The daemon cannot serve: ${status.reason.message}`);
 }
-
-const Answer = z.union([Status, BlockedStatus]);
 
 function send(socketPath: string, method: string, path: string): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -1,5 +1,4 @@
 import { homedir } from 'node:os';
-import Table from 'cli-table3';
 import { Command } from 'commander';
 import { environment, findHome, loadSettings, type Home, type Settings } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
@@ -15,12 +14,23 @@ import { readPlaces, removePlaced, verifyBuild } from '../../models/places.js';
 import { planFor, type Plan, type PlanLine } from '../../models/plan.js';
 import { installedModels } from '../../models/store.js';
 import { nearest } from '../../util/nearest.js';
+import { printJson } from '../json-output.js';
+import {
+  candidateOutput,
+  planOutput,
+  type ModelsAdoptOutput,
+  type ModelsCatalogOutput,
+  type ModelsListOutput,
+  type ModelsPlanOutput,
+} from '../models-output.js';
 import { progressLine } from '../progress-line.js';
+import { printHanging } from '../screen.js';
 import { listenForStop } from '../stopping.js';
 import { print, printDone, style } from '../style.js';
+import { printTable } from '../table.js';
 
-const SCHEMA_VERSION = 1;
 const GIB = 1024 ** 3;
+const JSON_HELP = 'one JSON object';
 const RESTART = 'A running daemon offers it after a restart.';
 
 export function modelsCommand(): Command {
@@ -35,8 +45,12 @@ Examples:
   $ darkbloom-provider models adopt                     files that Ollama, LM Studio and Hugging Face hold
   $ darkbloom-provider models plan --as "M2 16GB"`,
     );
-  command.command('list', { isDefault: true }).description('models on this machine').option('--json').action(list);
-  command.command('catalog').description('models that can be downloaded').option('--json').action(catalog);
+  command
+    .command('list', { isDefault: true })
+    .description('models on this machine')
+    .option('--json', JSON_HELP)
+    .action(list);
+  command.command('catalog').description('models that can be downloaded').option('--json', JSON_HELP).action(catalog);
   command
     .command('download')
     .description('fetch a model; goes on where an earlier try ended')
@@ -46,7 +60,7 @@ Examples:
     .command('adopt')
     .description('use a file of another application in place; without a name, list what there is')
     .argument('[name]')
-    .option('--json')
+    .option('--json', 'the list as one JSON object')
     .action(adoptCommand);
   command.command('verify').description('hash the files of a downloaded model anew').argument('<model>').action(verify);
   command
@@ -58,7 +72,7 @@ Examples:
     .command('plan')
     .description('which models fit, with the sum: weights, KV cache, compute, reserve')
     .option('--as <mac>', 'for another Mac, for example "M2 16GB"')
-    .option('--json')
+    .option('--json', JSON_HELP)
     .action(plan);
   return command;
 }
@@ -86,12 +100,15 @@ async function list({ json }: { json?: true }): Promise<void> {
     return { alias, build: id, quantization, size_bytes: sizeBytes, memory_bytes: memoryBytes, path };
   });
   if (json === true) {
-    print(JSON.stringify({ schema_version: SCHEMA_VERSION, models: rows, refused }));
+    printJson<ModelsListOutput>({ schema_version: 1, models: rows, refused });
     return;
   }
-  const body = rows.map((row) => [row.alias, row.quantization, inWords(row.size_bytes), inWords(row.memory_bytes)]);
-  printTable(['model', 'build', 'on disk', 'in memory'], body);
-  for (const { id, reason } of refused) print(`${style.yellow('not offered')} ${id}: ${reason}`);
+  printTable({
+    head: ['model', 'build', 'on disk', 'in memory'],
+    rows: rows.map((row) => [row.alias, row.quantization, inWords(row.size_bytes), inWords(row.memory_bytes)]),
+    spare: ['on disk'],
+  });
+  for (const { id, reason } of refused) printHanging(`${style.yellow('not offered')} `, `${id}: ${reason}`);
 }
 
 function catalog({ json }: { json?: true }): void {
@@ -110,19 +127,20 @@ function catalog({ json }: { json?: true }): void {
     })),
   );
   if (json === true) {
-    print(JSON.stringify({ schema_version: SCHEMA_VERSION, models: rows }));
+    printJson<ModelsCatalogOutput>({ schema_version: 1, models: rows });
     return;
   }
-  printTable(
-    ['model', 'build', 'size', 'Mac with', ''],
-    rows.map((row) => [
+  printTable({
+    head: ['model', 'build', 'size', 'Mac with', ''],
+    rows: rows.map((row) => [
       row.alias,
       row.quantization,
       inWords(row.size_bytes),
       `${row.min_ram_gb} GB`,
       row.installed ? 'installed' : '',
     ]),
-  );
+    spare: ['Mac with'],
+  });
 }
 
 async function download(name: string): Promise<void> {
@@ -173,6 +191,7 @@ function noSuchModel(name: string, models: readonly CatalogModel[]): DarkbloomEr
 }
 
 async function adoptCommand(name: string | undefined, { json }: { json?: true }): Promise<void> {
+  if (name !== undefined && json === true) throw new DarkbloomError('usage', '--json lists: leave the name out.');
   const { home, models } = here();
   const folders = {
     userHome: homedir(),
@@ -181,7 +200,8 @@ async function adoptCommand(name: string | undefined, { json }: { json?: true })
   };
   const { candidates, unusable } = await findCandidates(folders, models);
   if (name === undefined) {
-    if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, candidates, unusable }));
+    const output = { schema_version: 1 as const, candidates: candidates.map(candidateOutput), unusable };
+    if (json === true) printJson<ModelsAdoptOutput>(output);
     else printCandidates(candidates, unusable);
     return;
   }
@@ -211,10 +231,10 @@ function printCandidates(
   if (candidates.length === 0) print('Ollama, LM Studio and the Hugging Face cache hold no GGUF model here.');
   else {
     const rows = candidates.map((each) => [each.name, each.foundIn, each.quantization, inWords(each.sizeBytes)]);
-    printTable(['name', 'found in', 'build', 'size'], rows);
+    printTable({ head: ['name', 'found in', 'build', 'size'], rows, spare: ['build', 'found in'] });
     print('Use one with: darkbloom-provider models adopt NAME');
   }
-  for (const { path, reason } of unusable) print(`${style.yellow('cannot be used')} ${path}: ${reason}`);
+  for (const { path, reason } of unusable) printHanging(`${style.yellow('cannot be used')} `, `${path}: ${reason}`);
 }
 
 async function verify(name: string): Promise<void> {
@@ -241,7 +261,7 @@ async function plan({ as, json }: { as?: string; json?: true }): Promise<void> {
   const { slots: rows, context_tokens: contextTokens } = settings.engine;
   const { name, limitBytes } = await machineToPlan(as);
   const planned = planFor({ catalog: models, limitBytes, rows, contextTokens });
-  if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, machine: name, ...planned }));
+  if (json === true) printJson<ModelsPlanOutput>(planOutput(name, planned));
   else printPlan(name, planned);
 }
 
@@ -256,10 +276,10 @@ async function machineToPlan(as: string | undefined): Promise<{ name: string; li
 
 function printPlan(name: string, { limitBytes, lines, recommended }: Plan): void {
   const gib = (bytes: number) => (bytes / GIB).toFixed(1);
-  print(`${style.bold(name)}: models may take ${gib(limitBytes)} GiB together (GiB in the table).`);
-  printTable(
-    ['model', 'build', 'weights', 'KV cache', 'compute', 'reserve', 'needs', ''],
-    lines.map((line) => [
+  printHanging('', `${name}: models may take ${gib(limitBytes)} GiB together (GiB in the table).`);
+  printTable({
+    head: ['model', 'build', 'weights', 'KV cache', 'compute', 'reserve', 'needs', ''],
+    rows: lines.map((line) => [
       line.alias,
       line.quantization,
       gib(line.sum.weightBytes),
@@ -269,7 +289,8 @@ function printPlan(name: string, { limitBytes, lines, recommended }: Plan): void
       `${line.isEstimate ? 'about ' : ''}${gib(line.sum.neededBytes)}`,
       verdict(line),
     ]),
-  );
+    spare: ['reserve', 'compute', 'KV cache', 'weights'],
+  });
   if (recommended === undefined)
     print('Nothing of the catalogue fits. A smaller own GGUF file may: `config set models.files.NAME PATH`.');
   else print(`Recommended: darkbloom-provider models download ${recommended.alias}`);
@@ -288,15 +309,4 @@ function verdict({ fits, leftBytes, rows, contextTokens }: PlanLine): string {
     default:
       return fits satisfies never;
   }
-}
-
-function printTable(head: string[], rows: readonly string[][]): void {
-  const bare = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' }; // prettier-ignore
-  const table = new Table({
-    head,
-    chars: bare,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-  });
-  table.push(...rows.map((row) => [...row]));
-  for (const line of table.toString().split('\n')) print(line.trimEnd());
 }

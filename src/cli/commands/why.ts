@@ -6,15 +6,24 @@ import { readLinkToken } from '../../link/link-token.js';
 import { readDiscovery } from '../../service/discovery.js';
 import type { BlockedStatus, Status } from '../../service/status.js';
 import { askStatus } from '../control-client.js';
-import { print, style } from '../style.js';
-import { whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
+import { printJson, SchemaVersion } from '../json-output.js';
+import { printHanging } from '../screen.js';
+import { style } from '../style.js';
+import { Cause, whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
 import { tryJson } from '../../util/json.js';
 
-const SCHEMA_VERSION = 1;
 /** A model may have to be loaded for it. */
 const CANARY_TIMEOUT_MS = 120_000;
 /** Something is wrong that may pass or be mended. */
 const NOT_SERVED_EXIT = 75;
+
+export const WhyOutput = z.strictObject({
+  schema_version: SchemaVersion,
+  cause: Cause.describe('`served`: nothing is wrong; else the first thing that is'),
+  sentence: z.string().describe('What is so'),
+  next_step: z.string().optional().describe('What to do; absent when nothing is wrong'),
+});
+type WhyOutput = z.infer<typeof WhyOutput>;
 
 export function whyCommand(): Command {
   return new Command('why')
@@ -35,9 +44,12 @@ async function why({ json }: { json?: true }): Promise<void> {
   const finding = whyOf(status) ?? whyOfCanary(await canary(home, status));
   if (json === true) {
     const { cause, sentence, nextStep } = finding;
-    print(
-      JSON.stringify({ schema_version: SCHEMA_VERSION, cause, sentence, ...(nextStep && { next_step: nextStep }) }),
-    );
+    printJson<WhyOutput>({
+      schema_version: 1,
+      cause,
+      sentence,
+      ...(nextStep === undefined ? {} : { next_step: nextStep }),
+    });
   } else {
     printFinding(finding);
   }
@@ -45,8 +57,8 @@ async function why({ json }: { json?: true }): Promise<void> {
 }
 
 function printFinding({ sentence, nextStep }: Finding): void {
-  print(sentence);
-  if (nextStep !== undefined) print(`${style.bold('Next:')} ${nextStep}`);
+  printHanging('', sentence);
+  if (nextStep !== undefined) printHanging(`${style.bold('Next:')} `, nextStep);
 }
 
 async function statusIfRunning(home: Home): Promise<Status | BlockedStatus | undefined> {
