@@ -9,13 +9,15 @@ export const USAGE_EXIT = 64;
 /** What a failed command with `--json` prints, as the one line on stderr. stdout then has nothing. */
 export const ErrorOutput = z.strictObject({
   schema_version: SchemaVersion,
-  error: z.strictObject({
-    code: z.enum(ERROR_CODES).describe('A word for scripts'),
-    message: z.string().describe('What is wrong, in a sentence or two that end with the next step'),
-    exit_code: z.int().describe('Exit code of the command'),
-    retryable: z.boolean().describe('The same command may work later, unchanged'),
-    cause: z.string().optional().describe('Where it went wrong in the program; only for code `internal`'),
-  }),
+  error: z
+    .strictObject({
+      code: z.enum(ERROR_CODES).describe('A word for scripts'),
+      message: z.string().describe('What is wrong, in a sentence or two that end with the next step'),
+      exit_code: z.int().describe('Exit code of the command'),
+      retryable: z.boolean().describe('The same command may work later, unchanged'),
+      cause: z.string().optional().describe('Where it went wrong in the program; only for code `internal`'),
+    })
+    .describe('What went wrong'),
 });
 type ErrorOutput = z.infer<typeof ErrorOutput>;
 

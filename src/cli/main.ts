@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import('./commands/status.js')).statusCommand(),
   why: async () => (await import('./commands/why.js')).whyCommand(),
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand(),
+  report: async () => (await import('./commands/report.js')).reportCommand(),
   pause: async () => (await import('./commands/pause.js')).pauseCommand(),
   resume: async () => (await import('./commands/pause.js')).resumeCommand(),
   models: async () => (await import('./commands/models.js')).modelsCommand(),

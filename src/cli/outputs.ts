@@ -5,6 +5,7 @@ import { AccountsOutput } from './commands/coordinator.js';
 import { DoctorOutput } from './commands/doctor.js';
 import { LocalOutput } from './commands/local.js';
 import { LogsOutput } from './commands/logs.js';
+import { ReportOutput } from './report.js';
 import { UninstallOutput } from './commands/uninstall.js';
 import { WhyOutput } from './commands/why.js';
 import { ErrorOutput } from './failure.js';
@@ -24,6 +25,7 @@ export const OUTPUTS = {
   'config show': { schema: ConfigShowOutput, meaning: 'Every setting, and who set it.' },
   'config get': { schema: ConfigGetOutput, meaning: 'One setting, and who set it.' },
   'coordinator account list': { schema: AccountsOutput, meaning: 'Accounts of the coordinator in this home.' },
+  report: { schema: ReportOutput, meaning: 'What a bug report needs, without what is private.' },
   'uninstall --dry-run': { schema: UninstallOutput, meaning: 'What `uninstall` would remove.' },
 } as const satisfies Record<string, { schema: z.ZodType; meaning: string }>;
 

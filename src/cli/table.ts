@@ -1,6 +1,6 @@
 import Table from 'cli-table3';
 import { stripVTControlCharacters } from 'node:util';
-import { fit, screenWidth } from './screen.js';
+import { fit, screenWidth, wrapped } from './screen.js';
 import { print, style } from './style.js';
 
 const BARE = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' }; // prettier-ignore
@@ -50,7 +50,9 @@ function widthOf(lines: readonly string[]): number {
 
 /** As wide as the terminal; in a pipe whole. */
 export function printTable(table: TableText): void {
-  const { lines, leftOut } = tableLines(table, screenWidth(Infinity));
+  const width = screenWidth(Infinity);
+  const { lines, leftOut } = tableLines(table, width);
   for (const line of lines) print(line);
-  if (leftOut.length > 0) print(style.dim(`Left out for want of room: ${leftOut.join(', ')}.`));
+  if (leftOut.length === 0) return;
+  for (const line of wrapped(`No room here for: ${leftOut.join(', ')}.`, width)) print(style.dim(line));
 }

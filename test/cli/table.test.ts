@@ -37,5 +37,8 @@ test.each<[string, string, number, string[]]>([
 });
 
 test('further lines begin under the first, whatever colours the head has', () => {
-  expect(hanging('\x1b[2mhome\x1b[22m  ', 'one two three', 13)).toEqual(['\x1b[2mhome\x1b[22m  one two', '      three']);
+  expect(hanging('\x1b[2mhome\x1b[22m  ', 'one two three', 13)).toEqual([
+    '\x1b[2mhome\x1b[22m  one two',
+    '      three',
+  ]);
 });

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { environment, findHome } from '../../config.js';
 import { logFolderOf } from '../../log.js';
 import { LogLine, logLines, type LogLevel } from '../../service/log-files.js';

@@ -4,7 +4,7 @@ import { environment, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { readLinkToken } from '../../link/link-token.js';
 import { readDiscovery } from '../../service/discovery.js';
-import type { BlockedStatus, Status } from '../../service/status.js';
+import type { Status, StatusOutput } from '../../service/status.js';
 import { askStatus } from '../control-client.js';
 import { printJson, SchemaVersion } from '../json-output.js';
 import { printHanging } from '../screen.js';
@@ -41,19 +41,22 @@ whole path to a machine of yours: this one, unless you have others. It is free, 
 async function why({ json }: { json?: true }): Promise<void> {
   const home = findHome(environment);
   const status = await statusIfRunning(home);
-  const finding = whyOf(status) ?? whyOfCanary(await canary(home, status));
+  const finding = await findingOf(home, status);
   if (json === true) {
-    const { cause, sentence, nextStep } = finding;
-    printJson<WhyOutput>({
-      schema_version: 1,
-      cause,
-      sentence,
-      ...(nextStep === undefined ? {} : { next_step: nextStep }),
-    });
+    printJson<WhyOutput>(whyOutput(finding));
   } else {
     printFinding(finding);
   }
   if (finding.cause !== 'served') process.exitCode = NOT_SERVED_EXIT;
+}
+
+export function whyOutput({ cause, sentence, nextStep }: Finding): WhyOutput {
+  return { schema_version: 1, cause, sentence, ...(nextStep === undefined ? {} : { next_step: nextStep }) };
+}
+
+/** Sends a request when nothing else tells. */
+export async function findingOf(home: Home, status: StatusOutput | undefined): Promise<Finding> {
+  return whyOf(status) ?? whyOfCanary(await canary(home, status));
 }
 
 function printFinding({ sentence, nextStep }: Finding): void {
@@ -61,7 +64,8 @@ function printFinding({ sentence, nextStep }: Finding): void {
   if (nextStep !== undefined) printHanging(`${style.bold('Next:')} `, nextStep);
 }
 
-async function statusIfRunning(home: Home): Promise<Status | BlockedStatus | undefined> {
+/** `undefined`: no daemon runs in this home. */
+export async function statusIfRunning(home: Home): Promise<StatusOutput | undefined> {
   try {
     return await askStatus(home);
   } catch (error) {
@@ -73,7 +77,7 @@ async function statusIfRunning(home: Home): Promise<Status | BlockedStatus | und
 const ErrorBody = z.object({ error: z.object({ code: z.string().optional(), message: z.string() }) });
 
 /** One token from this machine, asked for at its coordinator like any client would. */
-async function canary(home: Home, status: Status | BlockedStatus | undefined): Promise<Canary> {
+async function canary(home: Home, status: StatusOutput | undefined): Promise<Canary> {
   if (status === undefined || status.state === 'blocked') throw new TypeError('There is no daemon to ask.');
   const model = modelToAsk(status);
   const { coordinator_url: url } = status.connection;
