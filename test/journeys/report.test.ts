@@ -1,5 +1,15 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -121,11 +131,16 @@ describe('the report of a machine that served', () => {
     ['', false],
   ])('on a terminal it asks; %j writes: %s', async (answer, isWritten) => {
     const out = join(temporary.home.folder, `answered-${answer}.json`);
-    const line = `(sleep 1; echo '${answer}') | script -qec '${PROGRAM} report --out ${out}' /dev/null`;
+    const keyboard = join(temporary.home.folder, `keyboard-${answer}`);
+    execFileSync('mkfifo', [keyboard]);
+    const line = `script -qec '${PROGRAM} report --out ${out}' /dev/null < ${keyboard}`;
+    const keys = openSync(keyboard, 'r+'); // until it is closed, the terminal stays
     await using terminal = new RunningCommand(['-c', line], home.folder, env, ['sh']);
+    await terminal.says(/Nothing is sent\. \[y\/N\]/u);
+    writeSync(keys, `${answer}\n`);
     await terminal.says(isWritten ? /✓/u : /Nothing was written/u);
+    closeSync(keys);
     expect(await terminal.ended()).toBe(0);
-    expect(terminal.stdout).toContain('Nothing is sent. [y/N]');
     expect(existsSync(out)).toBe(isWritten);
     if (isWritten) expectNothingPrivate(JSON.stringify(readReport(out)));
   });
