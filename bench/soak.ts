@@ -99,5 +99,5 @@ function number(name: string, text: string): number {
 try {
   process.exitCode = (await run()) ? 0 : 1;
 } catch (error) {
-  process.exitCode = reportFailure(error);
+  process.exitCode = reportFailure(error, false);
 }

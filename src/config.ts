@@ -271,14 +271,13 @@ export function loadSettings(home: Home, env: Environment, flags: Values): Setti
 }
 
 /** A setting, its value now and who set it. */
-export interface ExplainedSetting {
-  key: string;
-  /** Absent: not set, and without a default. */
-  value?: unknown;
-  /** `default`, the variable, or file and line. */
-  origin: string;
-  meaning: string;
-}
+export const ExplainedSetting = z.strictObject({
+  key: z.string().describe('Dotted key, as in `config set`'),
+  value: z.unknown().optional().describe('Value at the next start; absent: not set, and without a default'),
+  origin: z.string().describe('`default`, the variable, or file and line'),
+  meaning: z.string().describe('What the setting does'),
+});
+export type ExplainedSetting = z.infer<typeof ExplainedSetting>;
 
 /** Every setting as the next start would see it.
  *  @throws DarkbloomError `config_invalid`. */

@@ -66,6 +66,8 @@ const TABLE = {
 
 export type ErrorCode = keyof typeof TABLE;
 
+export const ERROR_CODES = Object.keys(TABLE) as ErrorCode[];
+
 /** Exit codes of the command, after sysexits(3). */
 const EXIT: Record<Family, number> = { caller: 64, later: 75, left: 130, peer: 76, operator: 65, us: 70 };
 

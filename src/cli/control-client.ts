@@ -1,9 +1,9 @@
 import { request } from 'node:http';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Home } from '../config.js';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
 import { NodePrivacy } from '../service/node-privacy.js';
-import { BlockedStatus, Status } from '../service/status.js';
+import { StatusOutput, type Status } from '../service/status.js';
 import { UsageFile, type UsageRow } from '../service/usage-rows.js';
 import { tryJson } from '../util/json.js';
 
@@ -12,16 +12,16 @@ const NOT_FOUND = 404;
 
 /** What the daemon says of itself.
  *  @throws DarkbloomError `machine_offline` when no daemon runs in this home. */
-export async function askStatus(home: Home): Promise<Status | BlockedStatus> {
+export async function askStatus(home: Home): Promise<StatusOutput> {
   const { text } = await send(home.controlSocket, 'GET', '/status');
-  return Answer.parse(JSON.parse(text));
+  return StatusOutput.parse(JSON.parse(text));
 }
 
 /** Asks the running daemon to do something.
  *  @throws DarkbloomError `machine_offline` when no daemon runs in this home, `config_invalid` when it is blocked. */
 export async function askDaemon(home: Home, path: '/pause' | '/resume' | '/stop'): Promise<Status> {
   const { text } = await send(home.controlSocket, 'POST', path);
-  const status = Answer.parse(JSON.parse(text));
+  const status = StatusOutput.parse(JSON.parse(text));
   if (status.state !== 'blocked') return status;
   throw new DarkbloomError('config_invalid', `The daemon cannot serve: ${status.reason.message}`);
 }
@@ -50,8 +50,6 @@ async function askIfServing<T>(home: Home, path: string, schema: z.ZodType<T>): 
   if (parsed.success) return parsed.data;
   throw new DarkbloomError('not_supported', 'The running daemon is of another version. Stop it and start it again.');
 }
-
-const Answer = z.union([Status, BlockedStatus]);
 
 function send(socketPath: string, method: string, path: string): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 import { accessSync, constants, statfsSync } from 'node:fs';
 import { createServer } from 'node:net';
-
+import { z } from 'zod';
 import { environment, loadSettings, type Home, type Settings } from '../config.js';
 import { loadParametersOf } from '../engine/load-parameters.js';
 import { memoryBudget } from '../engine/memory-budget.js';
@@ -27,14 +27,13 @@ const CHECK_TIMEOUT_MS = 60_000;
 const OLDEST_NODE = '20.19.0';
 const LOW_DISK_BYTES = 5e9;
 
-export interface CheckResult {
-  name: string;
-  /** `warning`: it works, but something is not as it should be. */
-  verdict: 'good' | 'warning' | 'bad';
-  detail: string;
-  /** What to do; absent when it is good, or when the detail says it. */
-  fix?: string;
-}
+export const CheckResult = z.strictObject({
+  name: z.string().describe('What was checked'),
+  verdict: z.enum(['good', 'warning', 'bad']).describe('`warning`: it works, but something is not as it should be'),
+  detail: z.string().describe('What was found'),
+  fix: z.string().optional().describe('What to do; absent when it is good, or when the detail says it'),
+});
+export type CheckResult = z.infer<typeof CheckResult>;
 
 type Outcome = Omit<CheckResult, 'name'>;
 type Check = (home: Home) => Promise<Outcome> | Outcome;

@@ -1,5 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
-import { systemErrorCode } from '../errors.js';
+import { DarkbloomError, systemErrorCode } from '../errors.js';
 import { VERSION } from '../util/version.js';
 import { reportFailure, USAGE_EXIT } from './failure.js';
 
@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand(),
   usage: async () => (await import('./commands/usage.js')).usageCommand(),
   privacy: async () => (await import('./commands/privacy.js')).privacyCommand(),
+  report: async () => (await import('./commands/report.js')).reportCommand(),
   pause: async () => (await import('./commands/pause.js')).pauseCommand(),
   resume: async () => (await import('./commands/pause.js')).resumeCommand(),
   models: async () => (await import('./commands/models.js')).modelsCommand(),
@@ -41,17 +42,30 @@ Examples:
 Exit codes: 0 done, 64 the request was wrong, 65 settings or files are wrong, 70 a fault of ours,
 75 try again later, 76 the other side failed, 130 interrupted.`;
 
+/** Told from the raw words: a command line that cannot be understood fails in JSON too. */
+const json = process.argv.includes('--json');
+
 const program = new Command('darkbloom-provider')
   .description('Serves GGUF models from this machine to its owner, and to a Darkbloom-compatible coordinator.')
   .version(VERSION, '-V, --version')
   .addHelpText('after', HELP)
   .showSuggestionAfterError()
+  .configureOutput({ outputError })
   .exitOverride();
 
 /** The one that is asked for; all of them for the help and for a suggestion. */
 const [, , first = ''] = process.argv;
 for (const load of loadersFor(first)) {
   program.addCommand(inheritExit(await load()));
+}
+
+/** What commander says of a wrong command line; in JSON it is said at the end, in our shape. */
+function outputError(text: string, write: (text: string) => void): void {
+  if (!json) write(text);
+}
+
+function usageError({ message }: CommanderError): DarkbloomError {
+  return new DarkbloomError('usage', message.replace(/^error: /u, ''));
 }
 
 /** Every command but the one that asks. */
@@ -70,6 +84,7 @@ function loadersFor(word: string): (() => Promise<Command>)[] {
 function inheritExit(command: Command): Command {
   command.exitOverride();
   command.showSuggestionAfterError();
+  command.configureOutput({ outputError });
   for (const inner of command.commands) inheritExit(inner);
   return command;
 }
@@ -84,9 +99,10 @@ try {
   else await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError && !(error instanceof InvalidArgumentError)) {
-    process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT; // commander has printed what was wrong
+    process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT; // commander has printed what was wrong, unless in JSON
+    if (json && error.exitCode !== 0) reportFailure(usageError(error), json);
   } else {
-    process.exitCode = reportFailure(error);
+    process.exitCode = reportFailure(error, json);
     setTimeout(() => process.exit(), LEFT_OPEN_MS).unref(); // whatever a failed start left open does not keep us
   }
 }

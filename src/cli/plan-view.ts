@@ -1,5 +1,5 @@
 import type { Plan, PlanLine } from '../models/plan.js';
-import { wrapped } from './status-view.js';
+import { wrapped } from './screen.js';
 import { style } from './style.js';
 
 /** A plan in words and columns, as lines no wider than `width`. Pure. */

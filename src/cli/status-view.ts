@@ -1,4 +1,5 @@
 import type { BlockedStatus, Status } from '../service/status.js';
+import { fit, wrapped } from './screen.js';
 import { style } from './style.js';
 
 /** Status in words, as lines no wider than `width`. Pure. */
@@ -13,12 +14,12 @@ const MAX_FACT_LINES = 6;
 export function statusLines(status: Status | BlockedStatus, width: number, now: number): string[] {
   if (status.state === 'blocked') return blockedLines(status, width, now);
   return [
-    fact('state', stateText(status), width),
-    fact('mode', modeText(status), width),
-    fact('connection', connectionText(status, now), width),
+    ...longFact('state', stateText(status), width),
+    ...longFact('mode', modeText(status), width),
+    ...longFact('connection', connectionText(status, now), width),
     ...(status.trust === undefined ? [] : longFact('trust', trustText(status.trust), width)),
     fact('address', status.base_url, width),
-    fact('requests', requestsText(status), width),
+    ...longFact('requests', requestsText(status), width),
     fact('speed', speedText(status, width), width),
     fact('memory', memoryText(status), width),
     fact('up', `${duration(now - Date.parse(status.started_at))}, process ${status.pid}`, width),
@@ -41,23 +42,6 @@ function blockedLines(status: BlockedStatus, width: number, now: number): string
 function longFact(name: string, text: string, width: number): string[] {
   const lines = wrapped(text, width - NAME_WIDTH).slice(0, MAX_FACT_LINES);
   return lines.map((line, index) => fact(index === 0 ? name : '', line, width));
-}
-
-/** Words in lines of at most `width`, but for a word that is longer. */
-export function wrapped(text: string, width: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
-}
-
-/** Cuts what does not fit, and says so with an ellipsis. What a peer wrote may not steer the terminal. */
-export function fit(text: string, width: number): string {
-  const plain = text.replace(/\p{C}+/gu, ' ');
-  return plain.length <= width ? plain : `${plain.slice(0, Math.max(0, width - 1))}…`;
 }
 
 function fact(name: string, text: string, width: number): string {
@@ -135,14 +119,14 @@ function memoryText({ memory }: Status): string {
 }
 
 function modelLines({ models }: Status, width: number, now: number): string[] {
-  return models.map((model) => {
+  return models.flatMap((model) => {
     const speed = model.decode_tps === undefined ? '' : `, ${Math.round(model.decode_tps)} tokens/s per request`;
     const busy = model.running + model.waiting === 0 ? '' : `, ${model.running} running, ${model.waiting} waiting`;
     const name = fit(model.alias, Math.floor((width - NAME_WIDTH) / 2)); // a long name must not hide its state
     const gone = model.missing_file === undefined ? '' : ', its file is gone';
     const state = `${modelState(model.state)}${gone}`;
     const text = `${name}: ${state}, ${gib(model.memory_bytes)} GiB${busy}${speed}${stayText(model, now)}`;
-    return fact('model', text, width);
+    return longFact('model', text, width);
   });
 }
 

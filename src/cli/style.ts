@@ -9,13 +9,6 @@ function wantsColour(stream: NodeJS.WriteStream): boolean {
   return stream.isTTY === true && pico.isColorSupported;
 }
 
-const DEFAULT_WIDTH = 80;
-
-/** Columns of the terminal; elsewhere what texts are commonly read at. */
-export function screenWidth(): number {
-  return process.stdout.columns || DEFAULT_WIDTH;
-}
-
 export function print(line = ''): void {
   process.stdout.write(`${line}\n`);
 }

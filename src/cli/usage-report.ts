@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { NOTHING, sumOf, UsageRow, type UsageCounts } from '../service/usage-rows.js';
-import { fit } from './status-view.js';
+import { fit } from './screen.js';
 import { style } from './style.js';
 
 /** The journal as tables for people and for programs. Pure. */

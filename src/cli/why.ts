@@ -1,30 +1,34 @@
+import { z } from 'zod';
 import type { BlockedStatus, Status } from '../service/status.js';
 
 /** The first failing link between this machine and a served request. Pure. */
 
+/** A word for scripts. */
+export const Cause = z.enum([
+  'served',
+  'not_running',
+  'not_answering',
+  'blocked',
+  'port_taken',
+  'not_linked',
+  'paused',
+  'draining',
+  'coordinator_unreachable',
+  'tls_failed',
+  'not_a_coordinator',
+  'not_routable',
+  'not_trusted',
+  'challenge_unanswered',
+  'wrong_link_token',
+  'not_accepted',
+  'model_missing',
+  'memory_too_small',
+  'busy',
+  'request_failed',
+]);
+
 export interface Finding {
-  /** A word for scripts. */
-  cause:
-    | 'served'
-    | 'not_running'
-    | 'not_answering'
-    | 'blocked'
-    | 'port_taken'
-    | 'not_linked'
-    | 'paused'
-    | 'draining'
-    | 'coordinator_unreachable'
-    | 'tls_failed'
-    | 'not_a_coordinator'
-    | 'not_routable'
-    | 'not_trusted'
-    | 'challenge_unanswered'
-    | 'wrong_link_token'
-    | 'not_accepted'
-    | 'model_missing'
-    | 'memory_too_small'
-    | 'busy'
-    | 'request_failed';
+  cause: z.infer<typeof Cause>;
   /** One sentence: what is so. */
   sentence: string;
   /** What to do; absent when nothing is wrong. */

@@ -53,10 +53,11 @@ export interface Candidate {
 }
 
 /** A file that looked like a model and is none that this provider can run. */
-export interface Unusable {
-  path: string;
-  reason: string;
-}
+export const Unusable = z.strictObject({
+  path: z.string().describe('Where its application shows it'),
+  reason: z.string().describe('Why it cannot be used'),
+});
+type Unusable = z.infer<typeof Unusable>;
 
 interface Found {
   name: string;

@@ -59,13 +59,13 @@ export interface PlacedModel {
 }
 
 /** A model that is here and is not offered. */
-export interface RefusedModel {
-  id: string;
-  alias: string;
-  path: string;
-  /** A sentence for the owner. */
-  reason: string;
-}
+export const RefusedModel = z.strictObject({
+  id: z.string().describe('Build id'),
+  alias: z.string().describe('What clients would call it'),
+  path: z.string().describe('The file that is not in order'),
+  reason: z.string().describe('A sentence for the owner'),
+});
+type RefusedModel = z.infer<typeof RefusedModel>;
 
 export interface Places {
   ready: PlacedModel[];

@@ -12,10 +12,19 @@ import { buildFolder, lockPlace, partPlace, readAdoptions, verifiedHash, verifie
 const ASIDE_AGE_MS = 60_000;
 
 /** One file, or a folder with all that is in it. */
+export const LEFTOVER_KINDS = [
+  'unfinished',
+  'superseded',
+  'not_in_catalogue',
+  'unknown',
+  'record_without_file',
+] as const;
+type LeftoverKind = (typeof LEFTOVER_KINDS)[number];
+
 export interface Leftover {
   path: string;
   sizeBytes: number;
-  kind: 'unfinished' | 'superseded' | 'not_in_catalogue' | 'unknown' | 'record_without_file';
+  kind: LeftoverKind;
   /** A sentence for the owner. */
   reason: string;
 }

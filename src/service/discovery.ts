@@ -6,16 +6,17 @@ import { isAlive } from '../util/processes.js';
 import { tryJson } from '../util/json.js';
 
 /** Where local programs find the running daemon: base URL and key, in a 0600 file of the home. */
-const DiscoveryRecord = z.object({
-  base_url: z.url(),
-  api_key: z.string(),
-  host: z.string(),
-  port: z.number().int(),
-  pid: z.number().int().positive(),
-  version: z.string(),
-  /** `local`: coordinator and provider; `linked`: the direct endpoint; `coordinator`: a coordinator alone. */
-  mode: z.enum(['local', 'linked', 'coordinator']),
-  updated_at: z.string(),
+export const DiscoveryRecord = z.object({
+  base_url: z.url().describe('Base URL for the OpenAI and Anthropic SDKs'),
+  api_key: z.string().describe('The key for it: a secret'),
+  host: z.string().describe('Address it is bound to'),
+  port: z.int().describe('Port it is bound to'),
+  pid: z.int().positive().describe('Process of the daemon'),
+  version: z.string().describe('Version of the daemon'),
+  mode: z
+    .enum(['local', 'linked', 'coordinator'])
+    .describe('`local`: coordinator and provider; `linked`: the direct endpoint; `coordinator`: a coordinator alone'),
+  updated_at: z.string().describe('When the daemon wrote this, RFC 3339'),
 });
 export type DiscoveryRecord = z.infer<typeof DiscoveryRecord>;
 

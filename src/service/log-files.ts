@@ -22,8 +22,12 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 /** pino's numbers. */
 const LEVELS: Readonly<Record<LogLevel, number>> = { debug: 20, info: 30, warn: 40, error: 50 };
 
-const LogLine = z.looseObject({ level: z.number(), time: z.iso.datetime(), msg: z.string().optional() });
 /** A line of the service's log, with whatever facts it has. */
+export const LogLine = z.looseObject({
+  level: z.number().describe('20 debug, 30 info, 40 warn, 50 error, 60 fatal'),
+  time: z.iso.datetime().describe('When it was written'),
+  msg: z.string().optional().describe('A short constant sentence; the facts stand beside it'),
+});
 export type LogLine = z.infer<typeof LogLine>;
 
 export interface LogFilter {

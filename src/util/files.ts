@@ -47,6 +47,21 @@ export function removeAsides(path: string): void {
   for (const name of readdirSync(folder).filter(isAside)) rmSync(join(folder, name), { force: true });
 }
 
+/** Writes a file (0600) that was not there. What is there stays; a write that fails leaves nothing.
+ *  @throws the system's `EEXIST` when it is there. */
+export function writeNewPrivateFile(path: string, text: string): void {
+  const file = openSync(path, 'wx', PRIVATE_FILE);
+  try {
+    writeSync(file, text);
+    fsyncSync(file);
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
+}
+
 /** The text of a file, `undefined` when there is none. */
 export function readFileIfPresent(path: string): string | undefined {
   return existsSync(path) ? readFileSync(path, 'utf8') : undefined;

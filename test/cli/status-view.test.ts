@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { duration, fit, sparkline, statusLines } from '../../src/cli/status-view.js';
+import { fit } from '../../src/cli/screen.js';
+import { duration, sparkline, statusLines } from '../../src/cli/status-view.js';
 import { BlockedStatus, Status } from '../../src/service/status.js';
 
 const GIB = 1024 ** 3;

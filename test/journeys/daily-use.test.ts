@@ -223,7 +223,7 @@ describe('a day with one machine', () => {
   });
 
   test('without a daemon every question to it ends with 75 and one sentence', async () => {
-    for (const args of [['status'], ['status', '--json'], ['pause'], ['resume'], ['stop'], ['local']]) {
+    for (const args of [['status'], ['pause'], ['resume'], ['stop'], ['local']]) {
       const ended = await runCommand(args, home.folder);
       expect(ended).toEqual({
         code: 75,

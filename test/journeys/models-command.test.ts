@@ -2,6 +2,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from
 import { dirname, join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { z } from 'zod';
+import { ModelsPlanOutput } from '../../src/cli/models-output.js';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { loopModel, sayModel } from '../support/made-models.js';
 import { TemporaryHome } from '../support/temporary-home.js';
@@ -35,17 +36,12 @@ test('the catalogue has nothing without a size and a build, and marks what is in
 
 test('plan shows the sum for another Mac, and recommends what fits', async () => {
   const { stdout } = await runCommand(['models', 'plan', '--as', 'M2 16GB', '--json'], folder);
-  const Line = z.object({ fits: z.string(), leftBytes: z.number(), sum: z.object({ neededBytes: z.number() }) });
-  const Plan = z.object({
-    limitBytes: z.number(),
-    lines: z.array(Line),
-    recommended: z.object({ fits: z.string(), alias: z.string() }),
-  });
-  const plan = Plan.parse(JSON.parse(stdout));
-  expect(plan.recommended.fits).toBe('as_set');
-  for (const { fits, leftBytes, sum } of plan.lines) {
-    expect(sum.neededBytes + leftBytes).toBe(plan.limitBytes);
-    expect(leftBytes >= 0).toBe(fits !== 'no');
+  const { models, recommended, limit_bytes: limit } = ModelsPlanOutput.parse(JSON.parse(stdout));
+  expect(models.find(({ build }) => build === recommended)?.fits).toBe('as_set');
+  for (const { fits, left_bytes: left, needed_bytes: needed, ...sum } of models) {
+    expect(sum.weight_bytes + sum.kv_bytes + sum.compute_bytes + sum.reserve_bytes).toBe(needed);
+    expect(needed + left).toBe(limit);
+    expect(left >= 0).toBe(fits !== 'no');
   }
 });
 
@@ -76,7 +72,7 @@ test('a file that Ollama holds is adopted in place, answers, and is forgotten wi
     JSON.stringify({ schemaVersion: 2, layers: [layer] }),
   );
   const offered = await runCommand(['models', 'adopt', '--json'], folder);
-  const Found = z.object({ candidates: z.tuple([z.object({ name: z.string(), foundIn: z.literal('ollama') })]) });
+  const Found = z.object({ candidates: z.tuple([z.object({ name: z.string(), found_in: z.literal('ollama') })]) });
   const [{ name }] = Found.parse(JSON.parse(offered.stdout)).candidates;
   const adopted = await runCommand(['models', 'adopt', name], folder);
   expect(adopted).toMatchObject({ code: 0 });

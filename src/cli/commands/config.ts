@@ -1,21 +1,32 @@
 import { resolve } from 'node:path';
 import { Command } from 'commander';
+import { z } from 'zod';
 import {
   environment,
+  ExplainedSetting,
   explainSettings,
   findHome,
   SETTING_KEYS,
   settingsSchema,
-  type ExplainedSetting,
 } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { nearest } from '../../util/nearest.js';
 import { tomlLiteral, tomlString } from '../../util/toml-edit.js';
+import { printJson, SchemaVersion } from '../json-output.js';
+import { screenWidth, wrapped } from '../screen.js';
 import { changeSetting, type SettingPlace } from '../settings-file.js';
 import { print, printDone, style } from '../style.js';
 
-const SCHEMA_VERSION = 1;
 const FILES_KEY = 'models.files';
+
+export const ConfigShowOutput = z.strictObject({
+  schema_version: SchemaVersion,
+  settings: z.array(ExplainedSetting).describe('Every setting'),
+});
+type ConfigShowOutput = z.infer<typeof ConfigShowOutput>;
+
+export const ConfigGetOutput = ExplainedSetting.extend({ schema_version: SchemaVersion });
+type ConfigGetOutput = z.infer<typeof ConfigGetOutput>;
 
 export function configCommand(): Command {
   const command = new Command('config').description('show and change the settings').addHelpText(
@@ -36,7 +47,7 @@ Examples:
     .option('--origin', 'also who set it')
     .option('--json', 'one JSON object')
     .action(show);
-  command.command('get').description('one value').argument('<key>').option('--json').action(get);
+  command.command('get').description('one value').argument('<key>').option('--json', 'one JSON object').action(get);
   command
     .command('set')
     .description('write one value; comments in the file stay')
@@ -54,15 +65,16 @@ Examples:
 function show({ origin, json }: { origin?: true; json?: true }): void {
   const settings = explainSettings(findHome(environment), environment);
   if (json === true) {
-    print(JSON.stringify({ schema_version: SCHEMA_VERSION, settings }));
+    printJson<ConfigShowOutput>({ schema_version: 1, settings });
     return;
   }
   const width = Math.max(...settings.map(({ key }) => key.length));
+  const textWidth = screenWidth(Infinity) - width - 2;
   for (const setting of settings) {
     const value = valueText(setting);
     const from = origin === true ? `  ${style.dim(setting.origin)}` : '';
     print(`${setting.key.padEnd(width)}  ${value}${from}`);
-    print(`${' '.repeat(width)}  ${style.dim(setting.meaning)}`);
+    for (const line of wrapped(setting.meaning, textWidth)) print(`${' '.repeat(width)}  ${style.dim(line)}`);
   }
 }
 
@@ -72,7 +84,7 @@ function valueText({ value }: ExplainedSetting): string {
 
 function get(key: string, { json }: { json?: true }): void {
   const setting = explained(key);
-  if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, ...setting }));
+  if (json === true) printJson<ConfigGetOutput>({ schema_version: 1, ...setting });
   else print(valueText(setting));
 }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
+import { z } from 'zod';
 import { environment, findHome, loadSettings, type Home } from '../../config.js';
 import { catalogModels } from '../../coordinator/catalog-models.js';
 import { openCoordinator, ownerKey } from '../../coordinator/host.js';
@@ -13,6 +14,7 @@ import { makePrivateFolder, readFileIfPresent } from '../../util/files.js';
 import { VERSION } from '../../util/version.js';
 import type { JsonObject } from '../../inference/types.js';
 import { callCoordinator } from '../coordinator-client.js';
+import { printJson, SchemaVersion } from '../json-output.js';
 import { warnAboutNetwork } from '../network-warning.js';
 import { listenForStop } from '../stopping.js';
 import { print, printDone, printFact, runningRequests, style } from '../style.js';
@@ -20,6 +22,22 @@ import { portNumber } from './start.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
 const DRAIN_TIMEOUT_MS = 30_000;
+
+export const AccountsOutput = z.object({
+  schema_version: SchemaVersion,
+  accounts: z
+    .array(
+      z.object({
+        id: z.string().describe('Id of the account'),
+        name: z.string().describe('Its name'),
+        owner: z.boolean().describe('It owns this coordinator'),
+        accept_unattested: z.boolean().describe("Its paid requests may be served by other people's machines"),
+        balance_usd: z.string().describe('What it may spend, USD, exact'),
+      }),
+    )
+    .describe('Accounts of the coordinator in this home'),
+});
+type AccountsOutput = z.infer<typeof AccountsOutput>;
 
 /** The coordinator alone, and its owner's administration. */
 export function coordinatorCommand(): Command {
@@ -49,7 +67,11 @@ Examples:
     .argument('<name>')
     .option('--accept-unattested', 'its paid requests may be served by other people’s machines, which prove nothing')
     .action(addAccount);
-  account.command('list').description('all accounts with their balances').option('--json').action(listAccounts);
+  account
+    .command('list')
+    .description('all accounts with their balances')
+    .option('--json', 'one JSON object')
+    .action(listAccounts);
   account
     .command('consent')
     .description("whether paid requests may be served by other people's machines, which prove nothing")
@@ -134,12 +156,12 @@ async function addAccount(name: string, { acceptUnattested }: { acceptUnattested
 
 async function listAccounts({ json }: { json?: true }): Promise<void> {
   const answer = await asOwner({ method: 'GET', path: '/v1/admin/accounts' });
-  const accounts = (answer['accounts'] ?? []) as { name: string; balance_usd: string; accept_unattested: boolean }[];
+  const output = AccountsOutput.parse({ schema_version: 1, ...answer });
   if (json === true) {
-    print(JSON.stringify({ schema_version: 1, accounts }));
+    printJson<AccountsOutput>(output);
     return;
   }
-  for (const { name, balance_usd: balance, accept_unattested: consent } of accounts) {
+  for (const { name, balance_usd: balance, accept_unattested: consent } of output.accounts) {
     print(
       `${name.padEnd(20)} ${balance.padStart(14)} USD  ${consent ? "accepts other people's machines" : ''}`.trimEnd(),
     );

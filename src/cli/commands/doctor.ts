@@ -1,11 +1,19 @@
 import { Command } from 'commander';
+import { z } from 'zod';
 import { environment, findHome } from '../../config.js';
-import { runChecks, type CheckResult } from '../doctor.js';
-import { print, style } from '../style.js';
+import { CheckResult, runChecks } from '../doctor.js';
+import { printJson, SchemaVersion } from '../json-output.js';
+import { printHanging } from '../screen.js';
+import { style } from '../style.js';
 
-const SCHEMA_VERSION = 1;
 const BAD_EXIT = 65;
 const NAME_WIDTH = 10;
+
+export const DoctorOutput = z.strictObject({
+  schema_version: SchemaVersion,
+  checks: z.array(CheckResult).describe('In the order in which they ran'),
+});
+type DoctorOutput = z.infer<typeof DoctorOutput>;
 
 export function doctorCommand(): Command {
   return new Command('doctor')
@@ -21,14 +29,14 @@ export function doctorCommand(): Command {
 
 async function doctor({ strict, json }: { strict?: true; json?: true }): Promise<void> {
   const results = await runChecks(findHome(environment), json === true ? () => undefined : printResult);
-  if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, checks: results }));
+  if (json === true) printJson<DoctorOutput>({ schema_version: 1, checks: results });
   const failed = results.some(({ verdict }) => verdict === 'bad' || (strict === true && verdict === 'warning'));
   if (failed) process.exitCode = BAD_EXIT;
 }
 
 function printResult({ name, verdict, detail, fix }: CheckResult): void {
-  print(`  ${MARKS[verdict]} ${name.padEnd(NAME_WIDTH)}${detail}`);
-  if (fix !== undefined) print(`  ${' '.repeat(NAME_WIDTH + 2)}${fix}`);
+  printHanging(`  ${MARKS[verdict]} ${name.padEnd(NAME_WIDTH)}`, detail);
+  if (fix !== undefined) printHanging(' '.repeat(NAME_WIDTH + 4), fix);
 }
 
 const MARKS = { good: style.green('✓'), warning: style.yellow('!'), bad: style.red('✗') } as const;

@@ -1,11 +1,18 @@
 import { Command } from 'commander';
+import { z } from 'zod';
 import { environment, findHome } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
-import { readDiscovery } from '../../service/discovery.js';
+import { DiscoveryRecord, readDiscovery } from '../../service/discovery.js';
+import { SchemaVersion } from '../json-output.js';
 import { snippets } from '../snippets.js';
 import { print, printFact } from '../style.js';
 
-const SCHEMA_VERSION = 1;
+/** `{}` where nothing runs: programs that look for a local server read just that. */
+export const LocalOutput = z.union([
+  DiscoveryRecord.extend({ schema_version: SchemaVersion }).describe('A daemon runs in this home'),
+  z.strictObject({}).describe('None runs; exit code 1'),
+]);
+type LocalOutput = z.infer<typeof LocalOutput>;
 
 export function localCommand(): Command {
   return new Command('local')
@@ -19,7 +26,8 @@ async function local({ json }: { json?: true }): Promise<void> {
   const home = findHome(environment);
   const record = readDiscovery(home.discovery);
   if (json === true) {
-    print(JSON.stringify(record === undefined ? {} : { schema_version: SCHEMA_VERSION, ...record }));
+    const output: LocalOutput = record === undefined ? {} : { schema_version: 1, ...record };
+    print(JSON.stringify(output));
     if (record === undefined) process.exitCode = 1;
     return;
   }

@@ -1,13 +1,19 @@
 import { homedir } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { z } from 'zod';
 import { environment, findHome } from '../../config.js';
 import { logFolderOf } from '../../log.js';
-import { logLines, type LogLevel, type LogLine } from '../../service/log-files.js';
+import { LogLine, logLines, type LogLevel } from '../../service/log-files.js';
 import { systemClock } from '../../util/clock.js';
 import { listenForStop } from '../stopping.js';
+import { printJson, SchemaVersion } from '../json-output.js';
 import { print, style } from '../style.js';
 
 const MS_OF: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Of each line. */
+export const LogsOutput = LogLine.extend({ schema_version: SchemaVersion });
+type LogsOutput = z.infer<typeof LogsOutput>;
 
 interface LogFlags {
   follow?: true;
@@ -22,7 +28,7 @@ export function logsCommand(): Command {
     .option('-f, --follow', 'go on with what comes, until Ctrl-C')
     .option('--since <age>', 'only the last 30m, 2h, 3d', age)
     .addOption(new Option('--level <level>', 'this level and above').choices(['debug', 'info', 'warn', 'error']))
-    .option('--json', 'the lines as they are in the file')
+    .option('--json', 'a JSON object for each line')
     .addHelpText('after', '\nA daemon in a terminal writes its log there. Prompts, answers and keys are in no log.')
     .action(logs);
 }
@@ -45,8 +51,10 @@ async function logs({ follow, since, level, json }: LogFlags): Promise<void> {
   const stopped = new AbortController();
   if (follow === true) void listenForStop().asked.then(() => stopped.abort());
   const following = follow === true ? { clock: systemClock, signal: stopped.signal } : undefined;
-  for await (const line of logLines(folder, filter, following))
-    print(json === true ? JSON.stringify(line) : text(line));
+  for await (const line of logLines(folder, filter, following)) {
+    if (json === true) printJson<LogsOutput>({ schema_version: 1, ...line });
+    else print(text(line));
+  }
 }
 
 const WORDS: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info', 40: 'warn', 50: 'error', 60: 'fatal' };

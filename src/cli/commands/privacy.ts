@@ -17,8 +17,9 @@ import {
   reportedCapabilities,
   waysOut,
 } from '../privacy-report.js';
-import { wrapped } from '../status-view.js';
-import { print, screenWidth, style } from '../style.js';
+import { printJson } from '../json-output.js';
+import { DEFAULT_WIDTH, screenWidth, wrapped } from '../screen.js';
+import { print, style } from '../style.js';
 
 export const PrivacyOutput = z.strictObject({
   schema_version: z.literal(1),
@@ -92,7 +93,7 @@ async function privacy({ json }: { json?: true }): Promise<void> {
     capabilities: reportedCapabilities(node.capabilities),
     deletion: deletions(home, node),
   });
-  if (json === true) print(JSON.stringify(output));
+  if (json === true) printJson<PrivacyOutput>(output);
   else printPrivacy(output, home);
 }
 
@@ -157,14 +158,14 @@ function heading(text: string): void {
 }
 
 function paragraph(text: string, indent = '  '): void {
-  for (const line of wrapped(text, screenWidth() - indent.length)) print(`${indent}${line}`);
+  for (const line of wrapped(text, screenWidth(DEFAULT_WIDTH) - indent.length)) print(`${indent}${line}`);
 }
 
 const NAME_WIDTH = 28;
 
 /** A name and what there is to say of it; a long name has a line of its own. */
 function entry(name: string, text: string): void {
-  const lines = wrapped(text, screenWidth() - NAME_WIDTH - 2);
+  const lines = wrapped(text, screenWidth(DEFAULT_WIDTH) - NAME_WIDTH - 2);
   const first = name.length < NAME_WIDTH ? name.padEnd(NAME_WIDTH) + (lines.shift() ?? '') : name;
   print(`  ${first}`.trimEnd());
   for (const line of lines) print(`${' '.repeat(NAME_WIDTH + 2)}${line}`);

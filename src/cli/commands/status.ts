@@ -2,10 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { environment, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
+import type { StatusOutput } from '../../service/status.js';
 import { askStatus } from '../control-client.js';
+import { printJson } from '../json-output.js';
 import { statusLines } from '../status-view.js';
 import { listenForStop } from '../stopping.js';
-import { print, screenWidth, style } from '../style.js';
+import { DEFAULT_WIDTH, screenWidth } from '../screen.js';
+import { print, style } from '../style.js';
 
 const WATCH_PERIOD_MS = 1_000;
 
@@ -35,8 +38,8 @@ async function status(flags: { json?: true; watch?: true }): Promise<void> {
     return;
   }
   const now = await askStatus(home);
-  if (flags.json === true) print(JSON.stringify(now));
-  else for (const line of statusLines(now, screenWidth(), Date.now())) print(line);
+  if (flags.json === true) printJson<StatusOutput>(now);
+  else for (const line of statusLines(now, screenWidth(DEFAULT_WIDTH), Date.now())) print(line);
 }
 
 const ENTER_SCREEN = '\x1b[?1049h\x1b[?25l';
@@ -73,7 +76,7 @@ async function screen(home: Home): Promise<string> {
 /** A daemon that stops and comes back is waited for. */
 async function currentLines(home: Home): Promise<string[]> {
   try {
-    return statusLines(await askStatus(home), screenWidth(), Date.now());
+    return statusLines(await askStatus(home), screenWidth(DEFAULT_WIDTH), Date.now());
   } catch (error) {
     if (error instanceof DarkbloomError) return [error.message];
     throw error;

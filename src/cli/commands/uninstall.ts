@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { z } from 'zod';
 import { environment, findHome, type Home } from '../../config.js';
 import { openBooks } from '../../coordinator/books.js';
 import { formatUsd } from '../../coordinator/billing.js';
@@ -9,13 +10,44 @@ import { inWords } from '../../models/byte-words.js';
 import { readDiscovery } from '../../service/discovery.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
 import { confirm } from '../confirm.js';
+import { printJson, SchemaVersion } from '../json-output.js';
 import { print, printDone, style } from '../style.js';
 import { uninstallPaths } from '../uninstall-paths.js';
+
+/** Of `--dry-run`. */
+export const UninstallOutput = z.strictObject({
+  schema_version: SchemaVersion,
+  paths: z
+    .array(
+      z.strictObject({
+        path: z.string().describe('A file or a folder'),
+        size_bytes: z.number().describe('With all that is in it'),
+      }),
+    )
+    .describe('What would be removed'),
+  books: z
+    .strictObject({
+      readable: z.boolean().describe('False: nobody knows what it holds'),
+      balances: z
+        .array(
+          z.strictObject({
+            name: z.string().describe('Account'),
+            balance_usd: z.string().describe('What it has, USD, exact'),
+          }),
+        )
+        .describe('Accounts that have money, or owe some'),
+      keys: z.int().describe('API keys that would stop working'),
+    })
+    .optional()
+    .describe("The coordinator's books, where they would be deleted"),
+});
+type UninstallOutput = z.infer<typeof UninstallOutput>;
 
 interface UninstallFlags {
   dryRun?: true;
   keepData?: true;
   yes?: true;
+  json?: true;
 }
 
 export function uninstallCommand(): Command {
@@ -24,6 +56,7 @@ export function uninstallCommand(): Command {
     .option('--dry-run', 'only list what would be removed')
     .option('--keep-data', 'keep the home: models, settings, keys, accounts and balances')
     .option('--yes', 'do not ask')
+    .option('--json', 'with --dry-run: one JSON object')
     .addHelpText(
       'after',
       '\nFiles of other applications that were adopted stay. The program itself: npm uninstall --global darkbloom-provider',
@@ -31,18 +64,28 @@ export function uninstallCommand(): Command {
     .action(uninstall);
 }
 
-async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<void> {
+async function uninstall({ dryRun, keepData, yes, json }: UninstallFlags): Promise<void> {
+  if (json === true && dryRun !== true) throw new DarkbloomError('usage', '--json is for --dry-run.');
   const home = findHome(environment);
   const agent = agentHere(home);
   const paths = uninstallPaths(home, agent?.files ?? [], keepData === true);
   const present = paths.filter((path) => existsSync(path));
+  const doomed: UninstallOutput = {
+    schema_version: 1,
+    paths: present.map((path) => ({ path, size_bytes: sizeOfTree(path) })),
+    ...(keepData !== true && existsSync(home.database) ? { books: booksOf(home.database) } : {}),
+  };
+  if (json === true) {
+    printJson<UninstallOutput>(doomed);
+    return;
+  }
   if (present.length === 0) {
     print('There is nothing of this program here.');
     return;
   }
   print('To be removed:');
-  for (const path of present) print(`  ${path}  ${style.dim(inWords(sizeOfTree(path)))}`);
-  if (keepData !== true) printBooks(home);
+  for (const { path, size_bytes: size } of doomed.paths) print(`  ${path}  ${style.dim(inWords(size))}`);
+  if (doomed.books !== undefined) printBooks(home, doomed.books);
   if (dryRun === true) return;
   if (agent === undefined) refuseWhileRunning(home);
   if (yes !== true) await confirm('Remove all of it?');
@@ -59,26 +102,28 @@ async function uninstall({ dryRun, keepData, yes }: UninstallFlags): Promise<voi
 }
 
 /** Money and keys that go with the home are named before they go. */
-function printBooks(home: Home): void {
-  if (!existsSync(home.database)) return;
-  const books = booksIfReadable(home.database);
-  if (books === undefined) {
+function printBooks(home: Home, { readable, balances, keys }: Books): void {
+  if (!readable) {
     print(`${style.yellow('books')}: ${home.database} cannot be read; whatever balances it holds are deleted with it.`);
     return;
   }
-  const { accounts, keys } = books;
-  for (const { name, balance } of accounts) {
-    if (balance !== 0n) print(`${style.yellow('balance')} of ${name}: ${formatUsd(balance)} USD is deleted with it.`);
+  for (const { name, balance_usd: balance } of balances) {
+    print(`${style.yellow('balance')} of ${name}: ${balance} USD is deleted with it.`);
   }
   if (keys > 0) print(`${style.yellow('keys')}: ${keys} API keys of this coordinator stop working.`);
   print('Keep them with --keep-data.');
 }
 
-function booksIfReadable(path: string): ReturnType<typeof openBooks> | undefined {
+type Books = NonNullable<UninstallOutput['books']>;
+
+function booksOf(path: string): Books {
   try {
-    return openBooks(path);
+    const { accounts, keys } = openBooks(path);
+    const withMoney = accounts.filter(({ balance }) => balance !== 0n);
+    const balances = withMoney.map(({ name, balance }) => ({ name, balance_usd: formatUsd(balance) }));
+    return { readable: true, balances, keys };
   } catch (error) {
-    if (error instanceof DarkbloomError) return undefined;
+    if (error instanceof DarkbloomError) return { readable: false, balances: [], keys: 0 };
     throw error;
   }
 }

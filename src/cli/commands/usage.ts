@@ -6,8 +6,9 @@ import { readUsage, WRITE_EVERY_MS } from '../../service/usage-journal.js';
 import { MAX_DAYS, type UsageRow } from '../../service/usage-rows.js';
 import { localDayBefore } from '../../util/local-day.js';
 import { askUsage } from '../control-client.js';
-import { wrapped } from '../status-view.js';
-import { print, screenWidth } from '../style.js';
+import { printJson } from '../json-output.js';
+import { DEFAULT_WIDTH, screenWidth, wrapped } from '../screen.js';
+import { print } from '../style.js';
 import {
   grouped,
   GroupedRow,
@@ -91,7 +92,7 @@ async function usage({ since, by, csv, json }: UsageFlags): Promise<void> {
     rows,
     total: totalOf(rows),
   });
-  if (json === true) print(JSON.stringify(output));
+  if (json === true) printJson<UsageOutput>(output);
   else if (csv === true) process.stdout.write(usageCsv(rows, grouping));
   else printUsage(output, all, home);
 }
@@ -133,5 +134,5 @@ function fileText({ usage: path }: Home): string {
 }
 
 function printParagraph(text: string): void {
-  for (const line of wrapped(text, screenWidth())) print(line);
+  for (const line of wrapped(text, screenWidth(DEFAULT_WIDTH))) print(line);
 }

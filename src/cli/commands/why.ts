@@ -4,17 +4,26 @@ import { environment, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { readLinkToken } from '../../link/link-token.js';
 import { readDiscovery } from '../../service/discovery.js';
-import type { BlockedStatus, Status } from '../../service/status.js';
+import type { Status, StatusOutput } from '../../service/status.js';
 import { askStatus } from '../control-client.js';
-import { print, style } from '../style.js';
-import { modelToAsk, whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
+import { printJson, SchemaVersion } from '../json-output.js';
+import { printHanging } from '../screen.js';
+import { style } from '../style.js';
+import { Cause, modelToAsk, whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
 import { tryJson } from '../../util/json.js';
 
-const SCHEMA_VERSION = 1;
 /** A model may have to be loaded for it. */
 const CANARY_TIMEOUT_MS = 120_000;
 /** Something is wrong that may pass or be mended. */
 const NOT_SERVED_EXIT = 75;
+
+export const WhyOutput = z.strictObject({
+  schema_version: SchemaVersion,
+  cause: Cause.describe('`served`: nothing is wrong; else the first thing that is'),
+  sentence: z.string().describe('What is so'),
+  next_step: z.string().optional().describe('What to do; absent when nothing is wrong'),
+});
+type WhyOutput = z.infer<typeof WhyOutput>;
 
 export function whyCommand(): Command {
   return new Command('why')
@@ -35,25 +44,22 @@ Examples:
 }
 
 async function why(model: string | undefined, { json }: { json?: true }): Promise<void> {
-  const finding = await find(findHome(environment), model);
+  const home = findHome(environment);
+  const finding = await findingOf(home, await statusIfRunning(home), model);
   if (json === true) {
-    const { cause, sentence, nextStep } = finding;
-    print(
-      JSON.stringify({ schema_version: SCHEMA_VERSION, cause, sentence, ...(nextStep && { next_step: nextStep }) }),
-    );
+    printJson<WhyOutput>(whyOutput(finding));
   } else {
     printFinding(finding);
   }
   if (finding.cause !== 'served') process.exitCode = NOT_SERVED_EXIT;
 }
 
-function printFinding({ sentence, nextStep }: Finding): void {
-  print(sentence);
-  if (nextStep !== undefined) print(`${style.bold('Next:')} ${nextStep}`);
+export function whyOutput({ cause, sentence, nextStep }: Finding): WhyOutput {
+  return { schema_version: 1, cause, sentence, ...(nextStep === undefined ? {} : { next_step: nextStep }) };
 }
 
-async function find(home: Home, name: string | undefined): Promise<Finding> {
-  const status = await statusIfRunning(home);
+/** Sends a request when nothing else tells. */
+export async function findingOf(home: Home, status: Asked, name?: string): Promise<Finding> {
   const finding = whyOf(status);
   if (finding !== undefined) return finding;
   if (status === undefined || status === 'unanswered' || status.state === 'blocked') {
@@ -63,7 +69,15 @@ async function find(home: Home, name: string | undefined): Promise<Finding> {
   return 'cause' in model ? model : whyOfCanary(await canary(home, status, model.build), status, model);
 }
 
-async function statusIfRunning(home: Home): Promise<Status | BlockedStatus | 'unanswered' | undefined> {
+function printFinding({ sentence, nextStep }: Finding): void {
+  printHanging('', sentence);
+  if (nextStep !== undefined) printHanging(`${style.bold('Next:')} `, nextStep);
+}
+
+/** What the daemon said; `undefined`: none runs in this home; `unanswered`: one that says nothing. */
+type Asked = StatusOutput | 'unanswered' | undefined;
+
+export async function statusIfRunning(home: Home): Promise<Asked> {
   try {
     return await askStatus(home);
   } catch (error) {

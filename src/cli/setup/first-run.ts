@@ -14,10 +14,10 @@ import { adoptHere, candidatesHere } from '../commands/models/adopt.js';
 import { fetchModel } from '../commands/models/download.js';
 import { hostedBuild } from '../commands/models/here.js';
 import { limitHere } from '../commands/models/plan.js';
-import { printTable } from '../commands/models/table.js';
 import { runChecks } from '../doctor.js';
 import { changeSetting } from '../settings-file.js';
 import { print, printDone, printFact, style } from '../style.js';
+import { printTable } from '../table.js';
 import { adoption, downloads, proposalsFor, recommendedOf, type Demo, type Proposal, type Room } from './proposals.js';
 import { askBackground, askKeepLoaded, askModel } from './questions.js';
 
@@ -167,7 +167,7 @@ function printSums(proposals: readonly Exclude<Proposal, Demo>[], limitBytes: nu
     fits === 'smaller' ? `with ${slots} × ${contextTokens} tokens` : '',
   ]);
   print(`What fits, in GiB of memory (sum: at most ${gib(limitBytes)}):`);
-  printTable(['model', 'build', 'weights', 'KV cache', 'compute', 'reserve', 'sum', ''], rows);
+  printTable({ head: ['model', 'build', 'weights', 'KV cache', 'compute', 'reserve', 'sum', ''], rows });
   print();
 }
 

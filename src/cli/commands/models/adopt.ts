@@ -4,16 +4,21 @@ import { DarkbloomError } from '../../../errors.js';
 import { adopt, findCandidates, type Candidate } from '../../../models/adopt.js';
 import { inWords } from '../../../models/byte-words.js';
 import type { CatalogModel } from '../../../models/catalog.js';
+import { printJson } from '../../json-output.js';
+import { candidateOutput, type ModelsAdoptOutput } from '../../models-output.js';
 import { progressLine } from '../../progress-line.js';
+import { printHanging } from '../../screen.js';
 import { print, printDone, style } from '../../style.js';
-import { here, RESTART, SCHEMA_VERSION } from './here.js';
-import { printTable } from './table.js';
+import { printTable } from '../../table.js';
+import { here, RESTART } from './here.js';
 
 export async function adoptCommand(name: string | undefined, { json }: { json?: true }): Promise<void> {
+  if (name !== undefined && json === true) throw new DarkbloomError('usage', '--json lists: leave the name out.');
   const { home, settings, models } = here();
   const { candidates, unusable } = await candidatesHere(models);
   if (name === undefined) {
-    if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, candidates, unusable }));
+    const output = { schema_version: 1 as const, candidates: candidates.map(candidateOutput), unusable };
+    if (json === true) printJson<ModelsAdoptOutput>(output);
     else printCandidates(candidates, unusable);
     return;
   }
@@ -72,8 +77,8 @@ function printCandidates(
   if (candidates.length === 0) print('Ollama, LM Studio and the Hugging Face cache hold no GGUF model here.');
   else {
     const rows = candidates.map((each) => [each.name, each.foundIn, each.quantization, inWords(each.sizeBytes)]);
-    printTable(['name', 'found in', 'build', 'size'], rows);
+    printTable({ head: ['name', 'found in', 'build', 'size'], rows, spare: ['build', 'found in'] });
     print('Use one with: darkbloom-provider models adopt NAME');
   }
-  for (const { path, reason } of unusable) print(`${style.yellow('cannot be used')} ${path}: ${reason}`);
+  for (const { path, reason } of unusable) printHanging(`${style.yellow('cannot be used')} `, `${path}: ${reason}`);
 }

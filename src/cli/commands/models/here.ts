@@ -3,7 +3,6 @@ import { DarkbloomError } from '../../../errors.js';
 import { readCatalog, type CatalogModel, type HostedBuild } from '../../../models/catalog.js';
 import { nearest } from '../../../util/nearest.js';
 
-export const SCHEMA_VERSION = 1;
 export const RESTART = 'A running daemon offers it after a restart.';
 
 interface Here {

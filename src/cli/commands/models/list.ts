@@ -3,9 +3,12 @@ import { inWords } from '../../../models/byte-words.js';
 import { sizeOf } from '../../../models/catalog.js';
 import { readPlaces } from '../../../models/places.js';
 import { installedModels } from '../../../models/store.js';
-import { print, style } from '../../style.js';
-import { here, SCHEMA_VERSION } from './here.js';
-import { printTable } from './table.js';
+import { printJson } from '../../json-output.js';
+import type { ModelsCatalogOutput, ModelsListOutput } from '../../models-output.js';
+import { printHanging } from '../../screen.js';
+import { style } from '../../style.js';
+import { printTable } from '../../table.js';
+import { here } from './here.js';
 
 export async function list({ json }: { json?: true }): Promise<void> {
   const { home, settings, models } = here();
@@ -19,12 +22,15 @@ export async function list({ json }: { json?: true }): Promise<void> {
     return { alias, build: id, quantization, size_bytes: sizeBytes, memory_bytes: memoryBytes, path };
   });
   if (json === true) {
-    print(JSON.stringify({ schema_version: SCHEMA_VERSION, models: rows, refused }));
+    printJson<ModelsListOutput>({ schema_version: 1, models: rows, refused });
     return;
   }
-  const body = rows.map((row) => [row.alias, row.quantization, inWords(row.size_bytes), inWords(row.memory_bytes)]);
-  printTable(['model', 'build', 'on disk', 'in memory'], body);
-  for (const { id, reason } of refused) print(`${style.yellow('not offered')} ${id}: ${reason}`);
+  printTable({
+    head: ['model', 'build', 'on disk', 'in memory'],
+    rows: rows.map((row) => [row.alias, row.quantization, inWords(row.size_bytes), inWords(row.memory_bytes)]),
+    spare: ['on disk'],
+  });
+  for (const { id, reason } of refused) printHanging(`${style.yellow('not offered')} `, `${id}: ${reason}`);
 }
 
 export function catalog({ json }: { json?: true }): void {
@@ -43,17 +49,18 @@ export function catalog({ json }: { json?: true }): void {
     })),
   );
   if (json === true) {
-    print(JSON.stringify({ schema_version: SCHEMA_VERSION, models: rows }));
+    printJson<ModelsCatalogOutput>({ schema_version: 1, models: rows });
     return;
   }
-  printTable(
-    ['model', 'build', 'size', 'Mac with', ''],
-    rows.map((row) => [
+  printTable({
+    head: ['model', 'build', 'size', 'Mac with', ''],
+    rows: rows.map((row) => [
       row.alias,
       row.quantization,
       inWords(row.size_bytes),
       `${row.min_ram_gb} GB`,
       row.installed ? 'installed' : '',
     ]),
-  );
+    spare: ['Mac with'],
+  });
 }

@@ -6,11 +6,12 @@ import { macEngineLimit, readMemory } from '../../../machine/memory.js';
 import type { CatalogModel } from '../../../models/catalog.js';
 import { parseMac } from '../../../models/macs.js';
 import { planFor, type Plan } from '../../../models/plan.js';
+import { printJson } from '../../json-output.js';
+import { planOutput, type ModelsPlanOutput } from '../../models-output.js';
 import { planLines } from '../../plan-view.js';
+import { DEFAULT_WIDTH, screenWidth } from '../../screen.js';
 import { print } from '../../style.js';
-import { here, SCHEMA_VERSION } from './here.js';
-
-const DEFAULT_WIDTH = 80;
+import { here } from './here.js';
 
 export async function plan({ as, json }: { as?: string; json?: true }): Promise<void> {
   const { settings, models } = here();
@@ -18,8 +19,8 @@ export async function plan({ as, json }: { as?: string; json?: true }): Promise<
     as === undefined
       ? planOfLimit('this machine', await limitHere(settings), models, settings)
       : planOfMac(as, models, settings);
-  if (json === true) print(JSON.stringify({ schema_version: SCHEMA_VERSION, ...planned }));
-  else for (const line of planLines(planned, process.stdout.columns || DEFAULT_WIDTH)) print(line);
+  if (json === true) printJson<ModelsPlanOutput>(planOutput(planned.machine, planned));
+  else for (const line of planLines(planned, screenWidth(DEFAULT_WIDTH))) print(line);
 }
 
 /** The plan for a Mac by its name: with the limit of its memory, no owner has changed it.

@@ -4,8 +4,10 @@ import { inWords } from '../../../models/byte-words.js';
 import { findLeftovers, removeLeftovers, type Leftover } from '../../../models/prune.js';
 import { systemClock } from '../../../util/clock.js';
 import { confirm } from '../../confirm.js';
+import { printJson } from '../../json-output.js';
+import type { ModelsPruneOutput } from '../../models-output.js';
 import { print, printDone, style } from '../../style.js';
-import { here, SCHEMA_VERSION } from './here.js';
+import { here } from './here.js';
 
 interface PruneFlags {
   dryRun?: true;
@@ -27,7 +29,7 @@ export async function prune({ dryRun, json, yes }: PruneFlags): Promise<void> {
   const totalBytes = bytesOf(found);
   if (json === true) {
     const leftovers = found.map(({ path, sizeBytes, kind, reason }) => ({ path, size_bytes: sizeBytes, kind, reason }));
-    print(JSON.stringify({ schema_version: SCHEMA_VERSION, leftovers, total_bytes: totalBytes, busy }));
+    printJson<ModelsPruneOutput>({ schema_version: 1, leftovers, total_bytes: totalBytes, busy });
     return;
   }
   for (const { path, pid } of busy) print(`${style.yellow('left alone')} ${path}: process ${pid} downloads to it`);
