@@ -17,6 +17,8 @@ import { print, printFact, runningRequests, style } from './style.js';
 /** A blocked service looks again so often whether its owner mended what was wrong. */
 const TRY_AGAIN_MS = 5_000;
 
+const QUIET_LEVEL = 'warn';
+
 interface Occasion {
   /** Said once it serves. */
   hint?: string | undefined;
@@ -27,7 +29,8 @@ interface Occasion {
 /** In the terminal, until Ctrl-C. Errors end the command. */
 export async function runInTerminal(home: Home, flags: Values, { hint, firstModel }: Occasion): Promise<void> {
   const settings = loadSettings(home, environment, flags);
-  const log = createLog(settings.log.level, process.stderr);
+  // a person who sets a machine up reads what is said to them
+  const log = createLog(firstModel === undefined ? settings.log.level : QUIET_LEVEL, process.stderr);
   const stop = listenForStop();
   warnAboutNetwork(settings.http.host);
   const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
@@ -36,6 +39,7 @@ export async function runInTerminal(home: Home, flags: Values, { hint, firstMode
     printDaemon(daemon, settings, home);
     if (hint !== undefined) print(hint);
     if (firstModel !== undefined) await firstRequestUnlessStopped(daemon, firstModel, stop);
+    log.level = settings.log.level;
     print('Ready. `darkbloom-provider local` prints the key and examples.');
     print('Ctrl-C stops after running requests.');
 

@@ -21,14 +21,26 @@ export async function listen(app: HttpApp, { host, port }: { host: string; port:
   const server = createServer((request, response) => void listener(request, response));
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = 0; // an answer may take as long as it takes; bodies are bounded by size
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => reject(bindError(error, host, port)));
-    server.listen(port, host, resolve);
-  });
+  await bind(server, host, port);
   const address = server.address();
   const bound = typeof address === 'object' && address !== null ? address.port : port;
   const dialHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
   return { server, port: bound, url: `http://${dialHost}:${bound}`, close: () => close(server) };
+}
+
+/** Binds and lets go again.
+ *  @throws DarkbloomError as `listen` does. */
+export async function refuseTakenPort({ host, port }: { host: string; port: number }): Promise<void> {
+  const server = createServer();
+  await bind(server, host, port);
+  await close(server);
+}
+
+function bind(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => reject(bindError(error, host, port)));
+    server.listen(port, host, resolve);
+  });
 }
 
 function bindError(cause: Error, host: string, port: number): DarkbloomError {

@@ -82,7 +82,7 @@ describe('the plan for a Mac', () => {
     ['qwen3-0.6b', 639_446_688, 8 * 256 * 2 * 28 * 4 * 8192],
   ])('of %s has the sum that a person comes to', (alias, weightBytes, kvBytes) => {
     const sum = planOf('M2 Ultra 192GB').lines.find((line) => line.alias === alias)?.sum;
-    const computeBytes = Math.max(64 * 1024 ** 2, Math.round(weightBytes / 10));
+    const computeBytes = Math.max(160 * 1024 ** 2, Math.round(weightBytes / 10));
     expect(sum).toMatchObject({ weightBytes, kvBytes, computeBytes, reserveBytes: GIB / 2 });
     expect(sum?.neededBytes).toBe(weightBytes + kvBytes + computeBytes + GIB / 2);
   });

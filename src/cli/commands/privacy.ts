@@ -17,12 +17,12 @@ import {
   reportedCapabilities,
   waysOut,
 } from '../privacy-report.js';
-import { printJson } from '../json-output.js';
+import { printJson, SchemaVersion } from '../json-output.js';
 import { DEFAULT_WIDTH, screenWidth, wrapped } from '../screen.js';
 import { print, style } from '../style.js';
 
 export const PrivacyOutput = z.strictObject({
-  schema_version: z.literal(1),
+  schema_version: SchemaVersion,
   source: z
     .enum(['daemon', 'settings'])
     .describe('`daemon`: asked from the running daemon; `settings`: no daemon serves, as one started now would do'),
@@ -34,26 +34,39 @@ export const PrivacyOutput = z.strictObject({
   kept: z
     .array(
       z.strictObject({
-        path: z.string(),
-        holds: z.string(),
-        present: z.boolean(),
+        path: z.string().describe('a file or a folder'),
+        holds: z.string().describe('what is in it'),
+        present: z.boolean().describe('it is there now'),
         mode: z.string().optional().describe('permission bits, `0600`; absent where nothing is there'),
       }),
     )
     .describe('every place that this program writes to'),
   leaves: z
-    .array(z.strictObject({ to: z.string(), when: z.string(), what: z.string() }))
+    .array(
+      z.strictObject({
+        to: z.string().describe('whom it goes to'),
+        when: z.string().describe('at what moments'),
+        what: z.string().describe('what is sent'),
+      }),
+    )
     .describe('all that leaves this machine beside answers to its own clients'),
   capabilities: z
     .array(
       z.strictObject({
-        name: z.string(),
+        name: z.string().describe('its name on the wire'),
         reported: z.boolean().optional().describe('as the coordinator is told; absent: not known, and not told'),
         meaning: z.string().describe('what is so, or why it is not'),
       }),
     )
     .describe('`privacy_capabilities` of `register`'),
-  deletion: z.array(z.strictObject({ command: z.string(), does: z.string() })),
+  deletion: z
+    .array(
+      z.strictObject({
+        command: z.string().describe('what to type'),
+        does: z.string().describe('what it deletes'),
+      }),
+    )
+    .describe('how to delete all of it'),
 });
 export type PrivacyOutput = z.infer<typeof PrivacyOutput>;
 

@@ -85,7 +85,8 @@ async function startInBackground(agent: Agent, home: Home, firstModel: string | 
   loadSettings(home, environment, {}); // what is wrong in them is told here rather than in the log of a service
   warnBeforeInstall(home, environment);
   print('Starting the background service …');
-  reportOutcome(await agent.start());
+  // a service that runs already takes what was set up only as a new process
+  reportOutcome(await (firstModel === undefined ? agent.start() : agent.restart()));
   if (firstModel !== undefined) await sendFirstRequest(await untilServing(home), firstModel);
   print('`darkbloom-provider status` shows what it does, `darkbloom-provider local` prints base URL and key.');
 }

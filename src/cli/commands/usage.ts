@@ -6,7 +6,7 @@ import { readUsage, WRITE_EVERY_MS } from '../../service/usage-journal.js';
 import { MAX_DAYS, type UsageRow } from '../../service/usage-rows.js';
 import { localDayBefore } from '../../util/local-day.js';
 import { askUsage } from '../control-client.js';
-import { printJson } from '../json-output.js';
+import { printJson, SchemaVersion } from '../json-output.js';
 import { DEFAULT_WIDTH, screenWidth, wrapped } from '../screen.js';
 import { print } from '../style.js';
 import {
@@ -21,14 +21,14 @@ import {
 } from '../usage-report.js';
 
 export const UsageOutput = z.strictObject({
-  schema_version: z.literal(1),
+  schema_version: SchemaVersion,
   source: z
     .enum(['daemon', 'file'])
     .describe('`daemon`: asked from the running daemon; `file`: no daemon serves, as it was last written'),
   since: z.iso.date().optional().describe('the first day that was asked for'),
   grouped_by: z.enum(GROUPINGS).describe('what the rows are told apart by, beside `for`'),
   rows: z.array(GroupedRow).describe('sorted by day, then model; `day` or `model` is absent where it is summed up'),
-  total: Total,
+  total: Total.describe('all rows together'),
 });
 type UsageOutput = z.infer<typeof UsageOutput>;
 

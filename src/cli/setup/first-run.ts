@@ -7,6 +7,8 @@ import { inWords } from '../../models/byte-words.js';
 import { readCatalog, type CatalogModel } from '../../models/catalog.js';
 import { DOWNLOAD_LIMITS } from '../../models/download.js';
 import { readGguf } from '../../models/gguf.js';
+import { refuseTakenPort } from '../../http/server.js';
+import { answeringDaemon, refuseSecondDaemon } from '../../service/discovery.js';
 import { makePrivateFolder, writePrivateFile } from '../../util/files.js';
 import { tomlString } from '../../util/toml-edit.js';
 import { VERSION } from '../../util/version.js';
@@ -58,14 +60,15 @@ export function isFirstRun(home: Home): boolean {
  *
  * @param flags settings of this run alone
  * @param canServe whether this system has a background service
- * @throws DarkbloomError `cancelled` when the person leaves, `config_invalid` when a check fails,
+ * @throws DarkbloomError `cancelled` when the person leaves, `config_invalid`, `already_running` or `port_in_use` when a
+ *   check fails,
  *   `insufficient_memory` for a named model that does not fit, and as `downloadBuild`.
  */
 export async function setUp(home: Home, flags: Values, answers: Answers, canServe: boolean): Promise<SetUp> {
   const settings = loadSettings(home, environment, flags);
   const asks = process.stdin.isTTY === true && process.stdout.isTTY === true && answers.yes !== true;
+  await check(home, settings, canServe);
   print(`${style.bold('Darkbloom provider')} ${VERSION}: setting up this machine`);
-  await check(home, 'http.port' in flags ? CHECKS_BEFORE : [...CHECKS_BEFORE, 'port']);
   const catalog = readCatalog();
   const room = await readRoom(home, settings);
   await printMachine(room);
@@ -80,8 +83,11 @@ export async function setUp(home: Home, flags: Values, answers: Answers, canServ
   return { model, inBackground };
 }
 
-async function check(home: Home, names: readonly string[]): Promise<void> {
-  const results = await runChecks(home, () => undefined, names);
+/** A service that runs here has the port and takes the changes; beside a daemon in a terminal no other one can start. */
+async function check(home: Home, { http }: Settings, canServe: boolean): Promise<void> {
+  if (!canServe) await refuseSecondDaemon(home.discovery);
+  if ((await answeringDaemon(home.discovery)) === undefined) await refuseTakenPort(http);
+  const results = await runChecks(home, () => undefined, CHECKS_BEFORE);
   const bad = results.find(({ verdict }) => verdict === 'bad');
   if (bad === undefined) return;
   throw new DarkbloomError('config_invalid', [`${bad.name}: ${bad.detail}.`, bad.fix].filter(Boolean).join(' '));
