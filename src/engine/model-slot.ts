@@ -1,5 +1,5 @@
 import { DarkbloomError, toFailure } from '../errors.js';
-import { footprint } from '../inference/footprint.js';
+import { footprint, prefixStoreBytes } from '../inference/footprint.js';
 import type { ModelShape } from '../inference/footprint.js';
 import type { ChatEvent, ChatRequest } from '../inference/types.js';
 import type { Log } from '../log.js';
@@ -177,6 +177,7 @@ export class ModelSlot {
           modelPath: this.model.path,
           rows,
           contextTokens: this.contextTokens,
+          prefixStoreBytes: prefixStoreBytes(this.model.shape, rows, this.contextTokens),
           ...(threads === undefined ? {} : { threads }),
         },
         { environment, log: log.child({ model: this.model.id }), signal: this.#closing.signal },

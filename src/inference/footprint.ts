@@ -27,6 +27,8 @@ const BYTES_PER_KV_VALUE = 2; // f16, the cache's default type
 const COMPUTE_SHARE = 0.1; // scratch buffers beside weights and cache, as a share of the weights
 const COMPUTE_FLOOR_BYTES = 64 * 1024 * 1024;
 const BATCH_TOKENS = 512; // a window's cache also holds the batch that is read in
+const PREFIX_STORE_SHARE = 1 / 8; // of the rows' cache
+const PREFIX_STORE_MOST_BYTES = 256 * 1024 * 1024;
 
 /** Bytes by which the cache grows with each token of context. */
 export function kvBytesPerToken({ layers, kvHeads, keyLength, valueLength }: Omit<WindowShape, 'tokens'>): number {
@@ -34,19 +36,28 @@ export function kvBytesPerToken({ layers, kvHeads, keyLength, valueLength }: Omi
   return heads * (keyLength + valueLength) * BYTES_PER_KV_VALUE;
 }
 
+/** Memory for prefixes that had to leave their rows. None where a row cannot be cut: there they would be of no use. */
+export function prefixStoreBytes(shape: ModelShape, rows: number, contextTokens: number): number {
+  if (shape.window !== undefined || shape.stateBytes !== undefined) return 0;
+  const share = Math.floor(kvBytesPerToken(shape) * rows * contextTokens * PREFIX_STORE_SHARE);
+  return Math.min(share, PREFIX_STORE_MOST_BYTES);
+}
+
 export interface Footprint {
   weightBytes: number;
+  /** Rows and kept prefixes. */
   kvBytes: number;
   computeBytes: number;
   totalBytes: number;
 }
 
-/** What a loaded model takes: weights, the cache of all rows, and compute buffers. */
+/** What a loaded model takes: weights, the cache of all rows and of kept prefixes, and compute buffers. */
 export function footprint(shape: ModelShape, rows: number, contextTokens: number): Footprint {
   const kvBytes =
     kvBytesPerToken(shape) * rows * contextTokens +
     windowBytes(shape.window, rows, contextTokens) +
-    (shape.stateBytes ?? 0) * rows;
+    (shape.stateBytes ?? 0) * rows +
+    prefixStoreBytes(shape, rows, contextTokens);
   const computeBytes = Math.max(COMPUTE_FLOOR_BYTES, Math.round(shape.weightBytes * COMPUTE_SHARE));
   return {
     weightBytes: shape.weightBytes,

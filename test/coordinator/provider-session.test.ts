@@ -35,7 +35,7 @@ async function outcome({ events }: Attempt): Promise<{ events: AttemptEvent[]; e
 
 const text = (content: string): AttemptEvent => ({
   type: 'chunk',
-  content: { text: content, finishReason: undefined, promptTokens: undefined },
+  content: { text: content, finishReason: undefined, promptTokens: undefined, cachedTokens: undefined },
 });
 
 describe('what routing sees of a machine', () => {
@@ -243,7 +243,7 @@ describe('a request', () => {
         { type: 'chunk', content: { text: '', finishReason: undefined, promptTokens: 11 } },
         text('Hel'),
         text('lo'),
-        { type: 'chunk', content: { text: '', finishReason: 'length', promptTokens: undefined } },
+        { type: 'chunk', content: { text: '', finishReason: 'length', promptTokens: undefined, cachedTokens: undefined } },
         { type: 'complete', usage: { prompt_tokens: 11, completion_tokens: 2 }, stopSequence: 'END' },
       ],
     });
