@@ -15,7 +15,6 @@ const MAX_MEMORY_GB = 4_096;
 const MAX_LOADED_MODELS = 64;
 const MAX_IDLE_MINUTES = 7 * 24 * 60;
 const MAX_LAYERS = 1_000;
-const MAX_PREFIX_STORE_MB = 1_048_576;
 const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** Every setting, its default and its meaning. The file is TOML with these tables; environment variables are
@@ -90,9 +89,6 @@ export const Settings = z.strictObject({
         .enum(['auto', 'on', 'off'])
         .default('auto')
         .describe('Map the weights from the file instead of copying them; auto: where the GPU can use them so'),
-      prefix_store_mb: wholeNumber(0, MAX_PREFIX_STORE_MB)
-        .default(256)
-        .describe('Memory of each loaded model for beginnings of prompts that were read before, MiB; 0: none'),
       mlock: flag(false).describe('Lock the weights into memory, so that the system never swaps them out'),
     })
     .refine(({ kv_type: type, flash_attention: flash }) => type === 'f16' || flash !== 'off', {

@@ -43,7 +43,6 @@ const ENGINE_DEFAULTS = {
   kv_type: 'f16',
   mmap: 'auto',
   mlock: false,
-  prefix_store_mb: 256,
 };
 
 describe('where a setting comes from', () => {

@@ -104,20 +104,23 @@ a prompt that does not fit with status 400 and the reason \`request_exceeds_cont
 The coordinator may add one object that no client can set, because it removes what a client sent by that name:
 
 \`\`\`json
-{ "darkbloom": { "owner": true } }
+{ "darkbloom": { "owner": true, "cache_scope": "5f0c…" } }
 \`\`\`
 
 \`owner\` is true when the request comes from the account that the provider is linked to. When requests wait, the
-owner's go first. Absent means a stranger. \`darkbloom.op\` names an operation other than chat; a provider that does not
-know it answers 501.
+owner's go first. Absent means a stranger. Requests with the same \`cache_scope\`, an opaque string of at most 256
+characters, may share the beginnings of their prompts in the provider's cache; ours stands for one account on one
+machine. A request without one shares nothing: how fast an answer begins tells whether its prompt was there before.
+\`darkbloom.op\` names an operation other than chat; a provider that does not know it answers 501.
 
 ### The plaintext of a chunk
 
 One server-sent event as text: \`data: \` and compact JSON of a \`chat.completion.chunk\`. In this order: a delta with the
 role, deltas with \`content\`, one chunk with \`finish_reason\`, one with empty \`choices\` and \`usage\`. \`id\` and \`created\`
 stay the same, \`model\` is the build id. The provider always sends these chunks, whether or not the client wants a stream.
-The first chunk may carry \`darkbloom: { prompt_tokens }\`, so that a client that must be told the prompt's size at the start
-of its stream can be. Other readers ignore it.
+The first chunk may carry \`darkbloom: { prompt_tokens, cached_tokens }\`, so that a client that must be told the prompt's
+size at the start of its stream can be; \`cached_tokens\` of them were in the cache already. Other readers ignore it. The
+usage chunk says the same in \`prompt_tokens_details.cached_tokens\`, if there were any. They cost what other tokens cost.
 
 ## Models
 

@@ -2,7 +2,7 @@ import type { Settings } from '../config.js';
 import type { LoadOrder } from '../runner-protocol/messages.js';
 
 /** How a model is loaded, beside which and how large. */
-export type LoadParameters = Omit<LoadOrder, 'type' | 'modelPath' | 'rows' | 'contextTokens'>;
+export type LoadParameters = Omit<LoadOrder, 'type' | 'modelPath' | 'rows' | 'contextTokens' | 'prefixStoreBytes'>;
 
 /** The owner's settings in the words of the runner. */
 export function loadParametersOf(engine: Settings['engine']): LoadParameters {
@@ -13,6 +13,5 @@ export function loadParametersOf(engine: Settings['engine']): LoadParameters {
     kvType: engine.kv_type,
     mmap: engine.mmap,
     mlock: engine.mlock,
-    prefixStoreBytes: engine.prefix_store_mb * 1024 ** 2,
   };
 }

@@ -1,5 +1,5 @@
 import { DarkbloomError, toFailure } from '../errors.js';
-import { footprint, takesKvType, type Footprint, type ModelShape } from '../inference/footprint.js';
+import { footprint, prefixStoreBytes, takesKvType, type Footprint, type ModelShape } from '../inference/footprint.js';
 import type { ChatEvent, ChatRequest } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
@@ -299,9 +299,11 @@ export class ModelSlot {
 
   #startRunner(): Promise<RunnerProcess> {
     const { rows, parameters, environment, log } = this.#options;
-    const { id, path: modelPath } = this.model;
+    const { contextTokens } = this;
+    const { id, path: modelPath, shape } = this.model;
+    const storeBytes = prefixStoreBytes(shape, rows, contextTokens, parameters.kvType);
     return RunnerProcess.start(
-      { type: 'load', modelPath, rows, contextTokens: this.contextTokens, ...parameters },
+      { type: 'load', modelPath, rows, contextTokens, prefixStoreBytes: storeBytes, ...parameters },
       { environment, log: log.child({ model: id }), signal: this.#closing.signal },
     );
   }

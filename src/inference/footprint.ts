@@ -34,6 +34,8 @@ export const RESERVE_BYTES = 512 * 1024 * 1024;
 const COMPUTE_SHARE = 0.1; // scratch buffers beside weights and cache, as a share of the weights
 const COMPUTE_FLOOR_BYTES = 160 * 1024 * 1024; // a runner without any model was seen to take 90 MiB
 const BATCH_TOKENS = 512; // a window's cache also holds the batch that is read in
+const PREFIX_STORE_SHARE = 1 / 8; // of the rows' cache
+const PREFIX_STORE_MOST_BYTES = 256 * 1024 * 1024;
 
 /** Bytes by which the cache grows with each token of context. */
 export function kvBytesPerToken(
@@ -49,19 +51,34 @@ export function takesKvType({ keyLength, valueLength }: ModelShape, kvType: KvTy
   return kvType === 'f16' || (keyLength % KV_BLOCK_VALUES === 0 && valueLength % KV_BLOCK_VALUES === 0);
 }
 
+/** Memory for prefixes that had to leave their rows. None where a row cannot be cut: there they would be of no use. */
+export function prefixStoreBytes(
+  shape: ModelShape,
+  rows: number,
+  contextTokens: number,
+  kvType: KvType = 'f16',
+): number {
+  if (shape.window !== undefined || shape.stateBytes !== undefined) return 0;
+  const share = Math.floor(kvBytesPerToken(shape, kvType) * rows * contextTokens * PREFIX_STORE_SHARE);
+  return Math.min(share, PREFIX_STORE_MOST_BYTES);
+}
+
 export interface Footprint {
   weightBytes: number;
+  /** Rows and kept prefixes. */
   kvBytes: number;
   computeBytes: number;
   totalBytes: number;
 }
 
-/** What a loaded model takes: weights, the cache of all rows, and compute buffers with the process around them. */
+/** What a loaded model takes: weights, the cache of all rows and of kept prefixes, and compute buffers with the process
+ *  around them. */
 export function footprint(shape: ModelShape, rows: number, contextTokens: number, kvType: KvType = 'f16'): Footprint {
   const kvBytes = Math.ceil(
     kvBytesPerToken(shape, kvType) * rows * contextTokens +
       windowBytes(shape.window, rows, contextTokens, kvType) +
-      (shape.stateBytes ?? 0) * rows,
+      (shape.stateBytes ?? 0) * rows +
+      prefixStoreBytes(shape, rows, contextTokens, kvType),
   );
   const computeBytes = Math.max(COMPUTE_FLOOR_BYTES, Math.round(shape.weightBytes * COMPUTE_SHARE));
   return {

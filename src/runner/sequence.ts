@@ -14,7 +14,7 @@ export interface Ending {
 export class Sequence {
   readonly order: GenerateOrder;
   readonly prompt: readonly number[];
-  readonly #isEnd: Runtime['isEnd'];
+  readonly #runtime: Runtime;
   readonly #bound: number;
   readonly #utf8: Utf8Stream;
   readonly #stops: StopMatcher;
@@ -40,8 +40,8 @@ export class Sequence {
     this.prompt = prompt;
     const room = runtime.facts.contextTokens - prompt.length;
     this.#bound = Math.min(order.maxTokens ?? room, room);
-    this.#isEnd = runtime.isEnd;
-    this.#utf8 = new Utf8Stream(runtime.detokenize);
+    this.#runtime = runtime;
+    this.#utf8 = new Utf8Stream((tokens, before) => runtime.detokenize(tokens, before));
     this.#stops = new StopMatcher(order.stop);
   }
 
@@ -105,7 +105,7 @@ export class Sequence {
   take(token: number): { text: string; ending: Ending | undefined } {
     this.#writingSince ??= performance.now();
     this.#last = token;
-    if (this.#isEnd(token)) return this.#endOf('stop', '');
+    if (this.#runtime.isEnd(token)) return this.#endOf('stop', '');
     this.completionTokens++;
     const { text, stop } = this.#stops.push(this.#utf8.push(token));
     if (stop !== null) return { text, ending: { finishReason: 'stop', stopSequence: stop } };

@@ -274,7 +274,10 @@ describe('a request', () => {
         { type: 'chunk', content: { text: '', finishReason: undefined, promptTokens: 11 } },
         text('Hel'),
         text('lo'),
-        { type: 'chunk', content: { text: '', finishReason: 'length', promptTokens: undefined } },
+        {
+          type: 'chunk',
+          content: { text: '', finishReason: 'length', promptTokens: undefined, cachedTokens: undefined },
+        },
         { type: 'complete', usage: { prompt_tokens: 11, completion_tokens: 2 }, stopSequence: 'END' },
       ],
     });

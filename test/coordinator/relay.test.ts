@@ -203,6 +203,20 @@ describe('a request that is answered', () => {
     expect([stage.clock.pending, stage.ended]).toEqual([0, 1]);
   });
 
+  test('passes on what was in the cache, and believes no more than the whole prompt', async () => {
+    using stage = new Stage();
+    const machine = stage.machine();
+    const asked = stage.ask();
+    const request = await machine.request();
+    request.begin(4_000, 9_000);
+    request.write('Hello');
+    request.complete(USAGE);
+    const { events } = await asked.ending();
+    expect(events[0]).toEqual({ type: 'started', promptTokens: 4_000, cachedTokens: 4_000 });
+    expect(events.at(-1)).toMatchObject({ type: 'done', usage: { promptTokens: 4_000, cachedTokens: 4_000 } });
+    expect(stage.balance).toBe(MONEY - COST);
+  });
+
   test('without a word is complete all the same', async () => {
     using stage = new Stage();
     const machine = stage.machine();

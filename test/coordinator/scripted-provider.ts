@@ -152,10 +152,12 @@ export class PlayedRequest {
   }
 
   /** The first chunk: a role, no text, and the size of the prompt. */
-  begin(promptTokens?: number): void {
+  begin(promptTokens?: number, cachedTokens?: number): void {
     this.#event({
       choices: [{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }],
-      ...(promptTokens === undefined ? {} : { darkbloom: { prompt_tokens: promptTokens } }),
+      ...(promptTokens === undefined
+        ? {}
+        : { darkbloom: { prompt_tokens: promptTokens, cached_tokens: cachedTokens } }),
     });
   }
 

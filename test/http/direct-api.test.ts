@@ -75,7 +75,7 @@ test('the models are listed by name, whether they are loaded or not', async () =
 describe('a request', () => {
   test('for chat is answered as one body, and is the owner’s whatever it says', async () => {
     const { call, generator } = endpoint();
-    const body = { ...chat, max_tokens: 2, darkbloom: { owner: false } };
+    const body = { ...chat, max_tokens: 2, darkbloom: { owner: false, cache_scope: 'of a client' } };
     const response = await call('POST', '/v1/chat/completions', authorized, body);
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({
@@ -86,6 +86,7 @@ describe('a request', () => {
       usage: { prompt_tokens: 11, completion_tokens: 2, total_tokens: 13 },
     });
     expect(generator.requests).toMatchObject([{ model: 'tiny', maxTokens: 2, owner: true }]);
+    expect(generator.requests[0]?.cacheScope).toMatch(/^[0-9a-f-]{36}$/u);
   });
 
   test.each([true, false])('for a stream has a usage chunk if it was asked for: %s', async (include_usage) => {

@@ -56,6 +56,13 @@ describe('a stream of messages', () => {
     expect(stream([...started, event], { maxTokens: 2 })).toBe(START + expected);
   });
 
+  test('counts what was in the cache beside the input, from the start on', () => {
+    const usage = { promptTokens: 11, cachedTokens: 8, completionTokens: 2 };
+    const text = stream([{ type: 'started', promptTokens: 11, cachedTokens: 8 }, done({ usage })]);
+    expect(text).toContain('"usage":{"input_tokens":3,"cache_read_input_tokens":8,"output_tokens":0}');
+    expect(text).toContain('"usage":{"input_tokens":3,"cache_read_input_tokens":8,"output_tokens":2}');
+  });
+
   test('shows nothing of a cancellation', () => {
     expect(stream([{ type: 'accepted' }, { type: 'cancelled', usage: { promptTokens: 0, completionTokens: 0 } }])).toBe(
       '',

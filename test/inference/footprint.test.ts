@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { footprint, kvBytesPerToken, type ModelShape } from '../../src/inference/footprint.js';
+import { footprint, kvBytesPerToken, prefixStoreBytes, type ModelShape } from '../../src/inference/footprint.js';
 
 const MIB = 1024 * 1024;
 const tiny: ModelShape = { weightBytes: 3_590_208, layers: 4, kvHeads: 2, keyLength: 64, valueLength: 64 };
@@ -17,10 +17,16 @@ test.each([
 test('a loaded model takes its weights, the cache of all rows and something to compute in', () => {
   expect(footprint(large, 4, 8_192)).toEqual({
     weightBytes: 4_000 * MIB,
-    kvBytes: 147_456 * 4 * 8_192,
+    kvBytes: 147_456 * 4 * 8_192 + 256 * MIB,
     computeBytes: 400 * MIB,
-    totalBytes: 4_400 * MIB + 147_456 * 4 * 8_192,
+    totalBytes: 4_400 * MIB + 147_456 * 4 * 8_192 + 256 * MIB,
   });
+});
+
+test('prefixes are kept in an eighth of the cache, in 256 MiB at most, and not where rows cannot be cut', () => {
+  expect(prefixStoreBytes(tiny, 4, 2_048)).toBe(2_048 * 2_048 * 4 * (1 / 8));
+  expect(prefixStoreBytes(large, 4, 8_192)).toBe(256 * MIB);
+  expect(prefixStoreBytes({ ...large, stateBytes: 1 }, 4, 8_192)).toBe(0);
 });
 
 test('a very small model needs room to compute all the same', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
+import { readChunk } from '../../src/inference/chunk-reader.js';
 import type { ReplyFacts } from '../../src/inference/dialect.js';
 import { openAiChat } from '../../src/inference/openai.js';
 import { finishReason, OpenAiChatReply } from '../../src/inference/openai-chat-reply.js';
@@ -14,7 +15,7 @@ const facts: ReplyFacts = {
 };
 const HEAD = '"id":"chatcmpl-r1","object":"chat.completion.chunk","created":1782000000,"model":"tiny"';
 
-function done(reason: FinishReason = 'stop'): ChatEvent {
+function done(reason: FinishReason = 'stop'): Extract<ChatEvent, { type: 'done' }> {
   return { type: 'done', finishReason: reason, stopSequence: null, usage: { promptTokens: 11, completionTokens: 2 } };
 }
 const story: ChatEvent[] = [
@@ -46,6 +47,14 @@ describe('a chat stream', () => {
     expect(stream({ includeUsage: true })).toBe(`${CHUNKS}data: {${HEAD},"choices":[],${USAGE}}\n\ndata: [DONE]\n\n`);
   });
 
+  test('tells how much of the prompt was in the cache', () => {
+    const usage = { promptTokens: 11, cachedTokens: 8, completionTokens: 2 };
+    const told =
+      '"usage":{"prompt_tokens":11,"completion_tokens":2,"total_tokens":13,"prompt_tokens_details":{"cached_tokens":8}}';
+    expect(stream({ includeUsage: true }, [{ ...done(), usage }])).toContain(told);
+    expect(stream({ includeUsage: true }, [{ ...done(), usage: { ...usage, cachedTokens: 0 } }])).toContain(USAGE);
+  });
+
   test('says that the bound was reached, though the provider says that it stopped', () => {
     expect(stream({ maxTokens: 2 })).toContain('"finish_reason":"length"');
     expect(stream({ maxTokens: 3 })).toContain('"finish_reason":"stop"');
@@ -71,6 +80,12 @@ test('on the wire each event is a line without what ends it, and there is no [DO
   expect(lines).toHaveLength(5);
   for (const line of lines) expect(line).toMatch(/^data: \{[^\n]*\}$/u);
   expect(lines.at(-1)).toBe(`data: {${HEAD},"choices":[],${USAGE}}`);
+});
+
+test('on the wire the first chunk tells the size of the prompt, and what of it was in the cache', () => {
+  const reply = new OpenAiChatReply({ ...facts, forWire: true });
+  const [first = ''] = reply.events({ type: 'started', promptTokens: 11, cachedTokens: 8 });
+  expect(readChunk(first)).toMatchObject({ promptTokens: 11, cachedTokens: 8 });
 });
 
 describe('a whole chat body', () => {

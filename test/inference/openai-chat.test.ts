@@ -64,9 +64,14 @@ describe('a chat body', () => {
   });
 
   test('may hold fields that nobody knows', () => {
-    expect(parseChat({ ...plain, user: 'me', stream_options: {}, darkbloom: { cache_scope: 'x' } })).not.toHaveProperty(
+    expect(parseChat({ ...plain, user: 'me', stream_options: {}, darkbloom: { more: 'x' } })).not.toHaveProperty(
       'owner',
     );
+  });
+
+  test('names whose cached prefixes it may share, or shares none', () => {
+    expect(parseChat({ ...plain, darkbloom: { cache_scope: 'x' } }).cacheScope).toBe('x');
+    expect(parseChat(plain)).not.toHaveProperty('cacheScope');
   });
 
   test('with top_p 0 asks for the likeliest token', () => {

@@ -321,7 +321,6 @@ describe('a prefix', () => {
     await outbox.untilEnded(1, 2, 3, 4);
     const read = batches.flat().reduce((sum, { tokens }) => sum + (tokens > 1 ? tokens : 0), 0);
     expect(read).toBeLessThan(2 * 400);
-    expect([2, 3, 4].map((id) => counts(outbox, id)?.cached)).toEqual([407, 407, 407].map(() => expect.any(Number)));
     for (const id of [2, 3, 4]) expect(counts(outbox, id)?.cached).toBeGreaterThanOrEqual(400);
     sequences.start(ask(5, `${shared}4`));
     await outbox.untilEnded(5);
