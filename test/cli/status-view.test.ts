@@ -235,7 +235,7 @@ describe('a stranger reads', () => {
     ).toMatchInlineSnapshot(`
       "model       qwen: loaded, 4.4 GiB, kept
       model       gemma: loaded, 4.4 GiB, unloads in 25 min
-      model       phi: waiting for memory of other models, 4.4 GiB, 1 running, 0 wait…"
+      model       phi: waiting for memory of other models, 4.4 GiB, 1 running, 0"
     `);
   });
 

@@ -30,7 +30,7 @@ function steady(screen: string): string {
     .replace(/of \d+\.\d GiB/u, 'of N GiB')
     .replace(/\d+ served with \d+ tokens/u, 'N served with N tokens')
     .replace(/\d+ tokens\/s, last/u, 'N tokens/s, last')
-    .replace(/, unloads [^\n]*/gu, '')
+    .replace(/,\s+unloads in \d+ min/gu, '')
     .replace(/, \d+ tokens\/s per request/gu, '')
     .replace(/(last \d+ s ).*/u, '$1BARS');
 }
