@@ -47,7 +47,7 @@ describe.skipIf(!HAS_TMUX).each([80, 120])('a terminal of %i columns', (columns)
   test('the catalogue is proposed with its sums; leaving changes nothing', async () => {
     using temporary = new TemporaryHome();
     using terminal = new Terminal({ columns, rows: 40, home: temporary.home.folder, env: LIMIT });
-    terminal.run('start --port 0');
+    await terminal.run('start --port 0');
     expect(steady(await terminal.shows(/Enter: confirm/u))).toMatchSnapshot();
     terminal.keys('C-c');
     await terminal.shows(/Nothing was changed/u);
@@ -58,7 +58,7 @@ describe.skipIf(!HAS_TMUX).each([80, 120])('a terminal of %i columns', (columns)
     using temporary = new TemporaryHome();
     const home = temporary.home.folder;
     using terminal = new Terminal({ columns, rows: 50, home, env: here(), program: installed.program });
-    terminal.run('start --port 0');
+    await terminal.run('start --port 0');
     await terminal.shows(/story F16/u);
     terminal.keys('Enter');
     await terminal.shows(/Keep it loaded/u);
@@ -67,7 +67,7 @@ describe.skipIf(!HAS_TMUX).each([80, 120])('a terminal of %i columns', (columns)
     expect(readFileSync(temporary.home.config, 'utf8')).toContain('keep_loaded = ["story"]');
     terminal.keys('C-c');
     await terminal.shows(/Stopped\./u);
-    terminal.run('start --port 0');
+    await terminal.run('start --port 0');
     const again = await terminal.shows(/Ctrl-C stops/u);
     expect(again).not.toContain('setting up');
     terminal.keys('C-c');

@@ -39,7 +39,7 @@ describe.skipIf(!HAS_TMUX).each([80, 120])('a terminal of %i columns', (columns)
   test('shows idle, busy and paused as they come, and gives the screen back', async () => {
     const { folder, discovery } = temporary.home;
     using terminal = new Terminal({ columns, rows: 24, home: folder });
-    terminal.run('status --watch');
+    await terminal.run('status --watch');
     expect(steady(await terminal.shows(/0 running, 0 waiting;/u))).toMatchSnapshot();
 
     const record = readDiscovery(discovery);
@@ -69,7 +69,7 @@ describe.skipIf(!HAS_TMUX).each([80, 120])('a terminal of %i columns', (columns)
 test.skipIf(!HAS_TMUX)('a daemon that is gone is said to be gone, and waited for', async () => {
   using empty = new TemporaryHome();
   using terminal = new Terminal({ columns: 80, rows: 24, home: empty.home.folder });
-  terminal.run('status --watch');
+  await terminal.run('status --watch');
   expect(await terminal.shows(/Ctrl-C leaves/u)).toMatchSnapshot();
   await using late = new RunningCommand(['start', '--port', '0', '--no-model'], empty.home.folder);
   await terminal.shows(/serving/u);

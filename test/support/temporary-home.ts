@@ -12,6 +12,6 @@ export class TemporaryHome implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.home.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }); // a daemon may just end
+    rmSync(this.home.folder, { recursive: true, force: true });
   }
 }

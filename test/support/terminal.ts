@@ -22,14 +22,25 @@ export class Terminal implements Disposable {
 
   constructor(readonly options: TerminalOptions) {
     const { columns, rows, home, env = {} } = options;
-    const set = { PATH: environment['PATH'] ?? '', HOME: home, DARKBLOOM_PROVIDER_HOME: home, LANG: 'C.UTF-8', ...env };
+    const set = {
+      PATH: environment['PATH'] ?? '',
+      HOME: home,
+      HISTFILE: '/dev/null', // a shell that is ended writes it
+      DARKBLOOM_PROVIDER_HOME: home,
+      LANG: 'C.UTF-8',
+      ...env,
+    };
     const words = Object.entries(set).map(([name, value]) => `${name}='${value}'`);
     const shell = `exec env -i TERM=screen-256color PS1='$ ' ${words.join(' ')} bash --norc --noprofile`;
     this.#tmux('-f', '/dev/null', 'new-session', '-d', '-x', String(columns), '-y', String(rows), shell);
   }
 
-  /** Types a command of the program. */
-  run(args: string): void {
+  /** Types a command of the program on an empty screen. */
+  async run(args: string): Promise<void> {
+    await this.shows(/\$$/u);
+    this.#tmux('send-keys', '-l', 'clear');
+    this.keys('Enter');
+    await this.shows(/^\$$/u);
     this.#tmux('send-keys', '-l', `clear; ${this.options.program ?? PROGRAM} ${args}`);
     this.keys('Enter');
   }
