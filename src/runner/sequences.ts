@@ -153,7 +153,7 @@ export class Sequences {
     const sequences = [...this.#active.values()];
     const writing = sequences.filter((sequence) => sequence.writing);
     const reading = sequences.filter((sequence) => sequence.reading);
-    const shares = readingShares(reading, writing.length);
+    const shares = readingShares(reading);
     const batch: Work[] = [];
     for (const sequence of [...writing, ...reading]) {
       const feed = sequence.feed(shares.get(sequence.id) ?? 0);
