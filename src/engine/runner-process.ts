@@ -22,6 +22,9 @@ const CLOSE_TIMEOUT_MS = 5_000;
 /** The pool of libuv threads samples one token for each row, beside the runtime's own work. */
 const SPARE_POOL_THREADS = 4;
 
+/** Prompt tokens from which on their reading tells a speed, beside a prefix that was not read. */
+const TELLING_TOKENS = 64;
+
 /** Messages of one request; the runner never sends more than `READ_AHEAD` texts unasked, beside start and end. */
 type Answer = Mailbox<RequestMessage>;
 
@@ -217,7 +220,9 @@ function toEvent(message: RequestMessage, onTiming: (timing: Timing) => void): C
       return { type: 'text', text: message.text };
     case 'done': {
       const { finishReason, stopSequence, promptTokens, cachedTokens, completionTokens } = message;
-      onTiming({ ...message, promptTokens: promptTokens - cachedTokens });
+      const read = promptTokens - cachedTokens;
+      // the end of a prompt that was mostly there says nothing about how fast prompts are read
+      onTiming({ ...message, promptTokens: cachedTokens > 0 && read < TELLING_TOKENS ? 0 : read });
       return { type: 'done', finishReason, stopSequence, usage: { promptTokens, cachedTokens, completionTokens } };
     }
     case 'failed': {

@@ -2,7 +2,7 @@ import { getLlama, LlamaLogLevel, type Llama, type LlamaModel, type Token } from
 import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
 import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
 import { nativeOf, type Native, type NativeSampler, type SamplerConfig } from './native-context.js';
-import { STEP_TOKENS } from './step-plan.js';
+import { READ_TOKENS } from './step-plan.js';
 
 /** The one file that generates with node-llama-cpp. */
 
@@ -44,7 +44,7 @@ export interface Runtime {
   /** True for a token that ends the answer. */
   isEnd(token: number): boolean;
   createSampler(options: GenerateOrder['sampling'], seed: number): Sampler;
-  /** One batch: adds the tokens to their rows, which must be in ascending order, at most `STEP_TOKENS` together.
+  /** One batch: adds the tokens to their rows, which must be in ascending order.
    *  Returns for each the token that was chosen, or why none was.
    *  @throws Error when the batch failed; what these rows then hold is not known. */
   step(feeds: readonly Feed[]): Promise<readonly (number | Error | undefined)[]>;
@@ -78,7 +78,7 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
   const context = await model.createContext({
     sequences: order.rows,
     contextSize: Math.min(order.contextTokens, model.trainContextSize),
-    batchSize: STEP_TOKENS,
+    batchSize: READ_TOKENS + order.rows,
     threads: order.threads ?? defaultThreads(llama),
     flashAttention: switchOf(order.flashAttention),
     experimentalKvCacheKeyType: kvType,

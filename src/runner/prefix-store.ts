@@ -55,10 +55,6 @@ export class PrefixStore {
     return this.#index.matches(scope, tokens).some(({ entry }) => commonLength(entry.tokens, tokens) === tokens.length);
   }
 
-  clear(): void {
-    for (const entry of this.#entries) this.#drop(entry);
-  }
-
   #drop(entry: Stored): void {
     this.#index.remove(entry);
     this.#entries.delete(entry);

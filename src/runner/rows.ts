@@ -9,7 +9,7 @@ const KEPT_TOKENS = 4 * BLOCK_TOKENS;
 /** One row of the context and what its cache holds. */
 export interface Row {
   readonly id: number;
-  readonly tokens: number[];
+  tokens: number[];
   /** Whose prefix this is; absent: nobody's, so it is forgotten with its request. */
   scope: string | undefined;
   busy: boolean;
@@ -51,8 +51,7 @@ export class Rows {
    *  @throws Error when no row is free. */
   async claim(prompt: readonly number[], scope: string | undefined): Promise<Claim> {
     const wanted = prompt.slice(0, -1);
-    const match = scope === undefined ? undefined : this.#bestMatch(scope, wanted);
-    const stored = scope === undefined ? undefined : this.#store.longest(scope, wanted);
+    const { match, stored } = this.#find(wanted, scope);
     const home = match?.entry.busy === false ? match.entry : undefined;
     const chosen = chooseRow(this.#views(match), home?.id);
     const row = this.#runtime.cutsAnywhere
@@ -60,11 +59,27 @@ export class Rows {
       : (home ?? this.#rows.find(({ id }) => id === chosen));
     if (row === undefined) throw new Error('The engine sent more requests than there are rows.');
 
-    const reused = await this.#fill(row, match, stored);
-    this.#runtime.cut(row.id, reused);
-    this.#hold(row, wanted.slice(0, reused), scope);
     row.busy = true;
-    return { row, reused };
+    try {
+      const reused = await this.#fill(row, match, stored);
+      this.#runtime.cut(row.id, reused);
+      this.#hold(row, wanted.slice(0, reused), scope);
+      return { row, reused };
+    } catch (error) {
+      this.release(row, true);
+      throw error;
+    }
+  }
+
+  /** Tokens of a prompt that it would not have to read. */
+  reusable(prompt: readonly number[], scope: string): number {
+    const { match, stored } = this.#find(prompt.slice(0, -1), scope);
+    return Math.max(match?.length ?? 0, stored?.length ?? 0);
+  }
+
+  #find(wanted: readonly number[], scope: string | undefined) {
+    if (scope === undefined) return { match: undefined, stored: undefined };
+    return { match: this.#bestMatch(scope, wanted), stored: this.#store.longest(scope, wanted) };
   }
 
   /** Brings what is known of the prompt into the row. Returns for how many tokens that went well. */
@@ -117,10 +132,6 @@ export class Rows {
     return { from, to };
   }
 
-  close(): void {
-    this.#store.clear();
-  }
-
   /** The row with the longest usable beginning of `tokens`; of equals, a free one. A model that cannot be cut continues
    *  what a free row holds, or begins anew. */
   #bestMatch(scope: string, tokens: readonly number[]): Match<Row> | undefined {
@@ -162,9 +173,8 @@ export class Rows {
   }
 
   #hold(row: Row, tokens: readonly number[], scope: string | undefined): void {
-    const copy = [...tokens];
     if (isScoped(row)) this.#index.remove(row);
-    row.tokens.splice(0, Infinity, ...copy);
+    row.tokens = [...tokens];
     row.scope = scope;
     if (isScoped(row)) this.#index.update(row);
   }

@@ -75,9 +75,12 @@ export class Sequence {
     return performance.now() - (this.#writingSince ?? performance.now());
   }
 
-  begin(row: Row, reused: number, sampler: Sampler): void {
-    this.#row = row;
+  sampleWith(sampler: Sampler): void {
     this.#sampler = sampler;
+  }
+
+  begin(row: Row, reused: number): void {
+    this.#row = row;
     this.#read = this.cachedTokens = reused;
   }
 

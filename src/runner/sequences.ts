@@ -121,9 +121,9 @@ export class Sequences {
       const { order, prompt } = sequence;
       try {
         const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
-        const sampler = this.#runtime.createSampler(order.sampling, seed);
+        sequence.sampleWith(this.#runtime.createSampler(order.sampling, seed));
         const { row, reused } = await this.#rows.claim(prompt, order.cacheScope);
-        sequence.begin(row, reused, sampler);
+        sequence.begin(row, reused);
         this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
       } catch (error) {
         this.#fail(sequence, error);
@@ -131,14 +131,14 @@ export class Sequences {
     }
   }
 
-  /** Someone is reading what this prompt begins with: it will be there to copy. */
-  #waitsForAnother({ prompt, order }: Sequence): boolean {
-    if (order.cacheScope === undefined || !this.#runtime.cutsAnywhere) return false;
-    return [...this.#active.values()].some((other) => {
-      if (!other.reading || other.order.cacheScope !== order.cacheScope) return false;
-      const common = Math.min(commonLength(other.prompt, prompt), prompt.length - 1);
-      return common >= WORTH_WAITING_TOKENS && common > other.prompt.length - other.left;
-    });
+  /** Someone is reading what this prompt begins with, and there is less of it anywhere yet: it will be copied. */
+  #waitsForAnother({ prompt, order: { cacheScope: scope } }: Sequence): boolean {
+    if (scope === undefined || !this.#runtime.cutsAnywhere) return false;
+    const expected = [...this.#active.values()]
+      .filter((other) => other.reading && other.order.cacheScope === scope)
+      .map((other) => Math.min(commonLength(other.prompt, prompt), prompt.length - 1));
+    const most = Math.max(0, ...expected);
+    return most >= WORTH_WAITING_TOKENS && most > this.#rows.reusable(prompt, scope);
   }
 
   async #closeGap(): Promise<void> {
@@ -153,7 +153,7 @@ export class Sequences {
     const sequences = [...this.#active.values()];
     const writing = sequences.filter((sequence) => sequence.writing);
     const reading = sequences.filter((sequence) => sequence.reading);
-    const shares = readingShares(reading, writing.length);
+    const shares = readingShares(reading);
     const batch: Work[] = [];
     for (const sequence of [...writing, ...reading]) {
       const feed = sequence.feed(shares.get(sequence.id) ?? 0);

@@ -1,10 +1,8 @@
 /** Who may add how many tokens in one step of the loop. Pure. */
 
-/** Tokens in one batch. */
-export const STEP_TOKENS = 512;
-/** Prompt tokens that one step may add while others write: how long a stream may stand still for someone's prompt. */
-export const READ_BESIDE_WRITERS = 256;
-/** Prompt tokens of one request in one step: no abort waits longer than for such a chunk. */
+/** Prompt tokens that one step may read: how long streams may stand still for all the prompts there are. */
+export const READ_TOKENS = 512;
+/** Of those, tokens of one prompt: how long they may stand still for one of them. */
 export const CHUNK_TOKENS = 256;
 
 /** A request whose prompt is being read. */
@@ -21,8 +19,8 @@ export interface Reading {
  * gets one chunk. A second chunk rides along only whole: cut to what is left, it would cost a pass of its own.
  * `reading` is in order of arrival.
  */
-export function readingShares(reading: readonly Reading[], writers: number): ReadonlyMap<number, number> {
-  let budget = writers === 0 ? STEP_TOKENS : READ_BESIDE_WRITERS;
+export function readingShares(reading: readonly Reading[]): ReadonlyMap<number, number> {
+  let budget = READ_TOKENS;
   const shares = new Map<number, number>();
   for (const { id, left } of [...reading].sort((a, b) => a.lastStep - b.lastStep)) {
     const chunk = Math.min(left, CHUNK_TOKENS);

@@ -42,11 +42,3 @@ test('lets go of a beginning once the whole is there', () => {
   expect(store.holds({ scope: 'a', tokens: tokens(0, 150) })).toBe(true);
   expect(store.holds({ scope: 'b', tokens: tokens(0, 150) })).toBe(false);
 });
-
-test('gives everything back at the end', () => {
-  const store = new PrefixStore(1_000);
-  const saved = new Saved(100);
-  store.put({ scope: 'a', tokens: tokens(0) }, saved);
-  store.clear();
-  expect([saved.disposed, store.bytes]).toEqual([true, 0]);
-});

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { GREEDY } from '../../src/inference/types.js';
 import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
-import { CHUNK_TOKENS, STEP_TOKENS } from '../../src/runner/step-plan.js';
+import { CHUNK_TOKENS, READ_TOKENS } from '../../src/runner/step-plan.js';
 import { READ_AHEAD, type GenerateOrder, type RequestMessage } from '../../src/runner-protocol/messages.js';
 import { exactModel, loopModel } from '../support/made-models.js';
 import { recorded, type Batch } from '../support/recorded-runtime.js';
@@ -219,22 +219,15 @@ describe('one step', () => {
     for (const id of [2, 3, 4]) sequences.start(order(id, { ...user(digits(1_000)), maxTokens: 2 }));
     await outbox.untilEnded(2, 3, 4);
     const during = batches.slice(before).filter((batch) => batch.some(({ tokens }) => tokens > 1));
-    expect(during.length).toBeGreaterThanOrEqual(12);
+    expect(during.length).toBeGreaterThanOrEqual(6);
     for (const batch of during) {
+      const reading = batch.slice(1).map(({ tokens }) => tokens);
       expect(batch[0]).toEqual({ row: 0, tokens: 1 });
-      expect(batch.filter(({ tokens }) => tokens > 1).length).toBe(1);
-      expect(Math.max(...batch.map(({ tokens }) => tokens))).toBeLessThanOrEqual(CHUNK_TOKENS);
+      expect(Math.max(...reading)).toBeLessThanOrEqual(CHUNK_TOKENS);
+      expect(reading.reduce((sum, tokens) => sum + tokens, 0)).toBeLessThanOrEqual(READ_TOKENS + 2);
     }
     // in turn: no prompt gets its second chunk before all have had their first
-    expect(new Set(during.slice(0, 3).flatMap(ids))).toEqual(new Set([0, 1, 2, 3]));
-  });
-
-  test('reads more when nobody writes, up to a full batch', async () => {
-    const { sequences, outbox, batches } = await open({ rows: 4, contextTokens: 1_024 });
-    for (const id of [1, 2, 3, 4]) sequences.start(order(id, { ...user(digits(600)), maxTokens: 1 }));
-    await outbox.untilEnded(1, 2, 3, 4);
-    const sizes = batches.map((batch) => batch.reduce((sum, { tokens }) => sum + tokens, 0));
-    expect(Math.max(...sizes)).toBe(STEP_TOKENS);
+    expect(new Set(during.slice(0, 2).flatMap(ids))).toEqual(new Set([0, 1, 2, 3]));
   });
 });
 

@@ -1,128 +1,60 @@
 import { describe, expect, test } from 'vitest';
-import { CHUNK_TOKENS, READ_BESIDE_WRITERS, readingShares, STEP_TOKENS } from '../../src/runner/step-plan.js';
+import { CHUNK_TOKENS, READ_TOKENS, readingShares } from '../../src/runner/step-plan.js';
 
-/** `[id, left, lastStep]` */
-type Short = readonly [number, number, number];
-
-function shares(reading: readonly Short[], writers: number): [number, number][] {
-  return [
-    ...readingShares(
-      reading.map(([id, left, lastStep]) => ({ id, left, lastStep })),
-      writers,
-    ),
-  ];
+/** Written `id:left@lastStep`. */
+function shares(reading: string): string {
+  const parsed = reading
+    .split(' ')
+    .filter((each) => each !== '')
+    .map((each) => {
+      const [id = 0, left = 0, lastStep = 0] = each.split(/[:@]/u).map(Number);
+      return { id, left, lastStep };
+    });
+  return [...readingShares(parsed)].map(([id, tokens]) => `${id}:${tokens}`).join(' ');
 }
 
 describe('the prompt tokens of one step', () => {
-  test.each<[string, Short[], number, [number, number][]]>([
-    ['nobody reads', [], 3, []],
-    ['a short prompt is read at once', [[1, 90, 0]], 3, [[1, 90]]],
-    ['a long prompt is read in chunks', [[1, 5_000, 0]], 0, [[1, CHUNK_TOKENS]]],
-    [
-      'two chunks fit when nobody writes',
-      [
-        [1, 5_000, 0],
-        [2, 5_000, 0],
-      ],
-      0,
-      [
-        [1, 256],
-        [2, 256],
-      ],
-    ],
-    [
-      'one chunk fits beside writers',
-      [
-        [1, 5_000, 0],
-        [2, 5_000, 0],
-      ],
-      1,
-      [[1, 256]],
-    ],
-    [
-      'short prompts share a step',
-      [
-        [1, 100, 0],
-        [2, 100, 0],
-        [3, 100, 0],
-      ],
-      1,
-      [
-        [1, 100],
-        [2, 100],
-      ],
-    ],
-    [
-      'a chunk that does not fit whole waits',
-      [
-        [1, 200, 0],
-        [2, 100, 0],
-        [3, 50, 0],
-      ],
-      1,
-      [
-        [1, 200],
-        [3, 50],
-      ],
-    ],
-    [
-      'who waited longest comes first',
-      [
-        [1, 900, 7],
-        [2, 900, 5],
-        [3, 900, 6],
-      ],
-      1,
-      [[2, 256]],
-    ],
-    [
-      'who never had a turn comes first',
-      [
-        [1, 900, 1],
-        [2, 10, 0],
-      ],
-      1,
-      [[2, 10]],
-    ],
-    [
-      'of those that waited equally long, the older one',
-      [
-        [4, 256, 2],
-        [3, 256, 2],
-      ],
-      1,
-      [[4, 256]],
-    ],
-  ])('%s', (_, reading, writers, expected) => {
-    expect(shares(reading, writers)).toEqual(expected);
+  test.each([
+    ['nobody reads', '', ''],
+    ['a short prompt is read at once', '1:90@0', '1:90'],
+    ['a long prompt is read in chunks', '1:5000@0', '1:256'],
+    ['two chunks fit', '1:5000@0 2:5000@0 3:5000@0', '1:256 2:256'],
+    ['short prompts share a step', '1:100@0 2:100@0 3:100@0', '1:100 2:100 3:100'],
+    ['a chunk that does not fit whole waits', '1:256@0 2:200@0 3:100@0 4:50@0', '1:256 2:200 4:50'],
+    ['who waited longest comes first', '1:900@7 2:900@5 3:900@6', '2:256 3:256'],
+    ['who never had a turn comes first', '1:900@1 2:10@0', '2:10 1:256'],
+    ['of those that waited equally long, the older request', '4:256@2 3:256@2 2:256@2', '4:256 3:256'],
+  ])('%s', (_, reading, expected) => {
+    expect(shares(reading)).toBe(expected);
   });
 
-  test('are bounded, however many wait', () => {
-    const many: Short[] = Array.from({ length: 64 }, (_, id) => [id, 7 + id * 31, 0]);
-    const sum = (writers: number) => shares(many, writers).reduce((total, [, tokens]) => total + tokens, 0);
-    expect(sum(0)).toBeLessThanOrEqual(STEP_TOKENS);
-    expect(sum(8)).toBeLessThanOrEqual(READ_BESIDE_WRITERS);
+  test('are bounded, for one prompt and for all together', () => {
+    const many = Array.from({ length: 64 }, (_, id) => ({ id, left: 7 + id * 31, lastStep: 0 }));
+    const given = [...readingShares(many).values()];
+    expect(given.reduce((sum, tokens) => sum + tokens, 0)).toBeLessThanOrEqual(READ_TOKENS);
+    expect(Math.max(...given)).toBeLessThanOrEqual(CHUNK_TOKENS);
   });
 
-  test('reach every prompt in turn: a long one holds no short one up for more than a step', () => {
+  test('reach every prompt in turn: long ones hold no other up', () => {
     const left = new Map([
-      [1, 2_000],
-      [2, 2_000],
-      [3, 100],
+      [1, 1_024],
+      [2, 1_024],
+      [3, 1_024],
+      [4, 100],
     ]);
     const lastStep = new Map<number, number>();
-    const order: number[] = [];
+    const steps: number[][] = [];
     for (let step = 1; [...left.values()].some((tokens) => tokens > 0); step++) {
       const reading = [...left].filter(([, tokens]) => tokens > 0);
-      for (const [id, tokens] of shares(
-        reading.map(([id, tokens]) => [id, tokens, lastStep.get(id) ?? 0]),
-        1,
-      )) {
+      const given = readingShares(
+        reading.map(([id, tokens]) => ({ id, left: tokens, lastStep: lastStep.get(id) ?? 0 })),
+      );
+      for (const [id, tokens] of given) {
         left.set(id, (left.get(id) ?? 0) - tokens);
         lastStep.set(id, step);
-        order.push(id);
       }
+      steps.push([...given.keys()]);
     }
-    expect(order).toEqual([1, 2, 3, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
+    expect(steps).toEqual([[1, 2], [3, 4], [1, 2], [3, 1], [2, 1], [3, 2], [3]]);
   });
 });
