@@ -12,8 +12,10 @@ import { isLoopback } from './network-warning.js';
 
 export function promptSentences({ coordinator_url: url, serve_others: others, host }: NodePrivacy): string[] {
   return [
-    'Prompts and answers are in memory only, while they are answered: never in a file, a log, an error, an argument ' +
-      'or an environment variable. Each model runs in a child process; text passes to it over a pipe.',
+    'Prompts and answers are in memory only: never in a file, a log, an error, an argument or an environment variable. ' +
+      'Each model runs in a child process; text passes to it over a pipe.',
+    "After an answer its tokens stay in that process's cache, so that the next request of the same conversation begins " +
+      'sooner; only requests of the same account find them there. They go when room is needed or the model is unloaded.',
     url === undefined
       ? 'This machine is its own coordinator: it reads a request, seals it, and sends it to a machine that can answer: ' +
         'this one, or another that was linked to it.'
