@@ -203,7 +203,7 @@ describe('views', () => {
 
   test('in a pipe nothing of a table is left out', async () => {
     const { stdout } = await runCommand(['models', 'plan'], scene.home.folder);
-    expect(stdout).toMatch(/weights +KV cache +compute +reserve +needs/u);
+    expect(stdout).toMatch(/weights \+ KV cache \+ compute \+ reserve/u);
   });
 
   const hasScript = process.platform === 'linux' && spawnSync('script', ['--version']).status === 0;

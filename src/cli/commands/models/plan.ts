@@ -9,7 +9,7 @@ import { planFor, type Plan } from '../../../models/plan.js';
 import { printJson } from '../../json-output.js';
 import { planOutput, type ModelsPlanOutput } from '../../models-output.js';
 import { planLines } from '../../plan-view.js';
-import { DEFAULT_WIDTH, screenWidth } from '../../screen.js';
+import { screenWidth } from '../../screen.js';
 import { print } from '../../style.js';
 import { here } from './here.js';
 
@@ -20,7 +20,7 @@ export async function plan({ as, json }: { as?: string; json?: true }): Promise<
       ? planOfLimit('this machine', await limitHere(settings), models, settings)
       : planOfMac(as, models, settings);
   if (json === true) printJson<ModelsPlanOutput>(planOutput(planned.machine, planned));
-  else for (const line of planLines(planned, screenWidth(DEFAULT_WIDTH))) print(line);
+  else for (const line of planLines(planned, screenWidth(Infinity))) print(line);
 }
 
 /** The plan for a Mac by its name: with the limit of its memory, no owner has changed it.
