@@ -117,8 +117,8 @@ function otherSize(size: string | undefined): RangeOutcome {
   return { kind: 'refused', reason: `its file has another size (${size ?? 'unknown'} bytes)` };
 }
 
-/** Waits for one step of the network, not longer than `stallMs`. It does not wait for the step to notice the abort: now
- *  and then a `fetch` of Node 20 that is aborted between its header and its body never settles. */
+/** Waits for one step of the network, not longer than `stallMs`, and not for the step to notice the abort: of several
+ *  requests of Node 20 that are aborted at once, now and then one never settles. */
 async function within<T>(stallMs: number, abort: LinkedAbort, step: () => Promise<T>): Promise<T | RangeOutcome> {
   const { signal } = abort;
   signal.throwIfAborted();
