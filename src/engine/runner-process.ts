@@ -19,7 +19,7 @@ import { PACKAGE_ROOT } from '../util/version.js';
 const RUNNER_MAIN = join(PACKAGE_ROOT, 'dist/runner/main.js');
 /** Between asking a runner to end and ending it. */
 const CLOSE_TIMEOUT_MS = 5_000;
-/** The pool of libuv threads samples one token for each row, beside the runtime's own work. */
+/** On a Mac the pool of libuv threads samples one token for each row at once, beside the runtime's own work. */
 const SPARE_POOL_THREADS = 4;
 
 /** Prompt tokens from which on their reading tells a speed, beside a prefix that was not read. */
@@ -45,6 +45,15 @@ interface RunnerOptions {
   signal: AbortSignal;
 }
 
+/**
+ * How many libuv threads a process has that steps a model. Where CPU threads compute, one: for each step the runtime makes
+ * them anew from the pool thread that asks, they wait for each other by spinning, and beside sleeping pool threads Linux
+ * puts two of them on one core, which makes a step last up to twice as long (docs/performance.md).
+ */
+export function poolThreads(rows: number): number {
+  return process.platform === 'darwin' ? rows + SPARE_POOL_THREADS : 1;
+}
+
 /** The parent's end of one runner. */
 export class RunnerProcess {
   readonly #child: ChildProcess;
@@ -62,7 +71,7 @@ export class RunnerProcess {
   private constructor(order: LoadOrder, { environment, log, signal }: RunnerOptions) {
     this.#log = log;
     this.#child = fork(RUNNER_MAIN, [], {
-      env: { ...environment, UV_THREADPOOL_SIZE: String(order.rows + SPARE_POOL_THREADS) },
+      env: { ...environment, UV_THREADPOOL_SIZE: String(poolThreads(order.rows)) },
       execArgv: [],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
