@@ -1,7 +1,7 @@
 import { environment } from '../src/config.js';
 import { Admission } from '../src/engine/admission.js';
 import { RunnerProcess } from '../src/engine/runner-process.js';
-import type { ChatRequest } from '../src/inference/types.js';
+import { PLAIN, type ChatRequest } from '../src/inference/types.js';
 import { silentLog } from '../src/log.js';
 import { SAMPLING, type ModelOrder, type Target, type TargetEvent, type TargetRequest } from './target.js';
 
@@ -36,6 +36,7 @@ export class RunnerTarget implements Target {
       messages: [{ role: 'user', content: prompt }],
       sampling: { ...SAMPLING, presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1, seed },
       stop: [],
+      ...PLAIN,
       maxTokens,
       owner: true,
     };

@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
-import { readChunk } from '../inference/chunk-reader.js';
+import { readChunk, textIn } from '../inference/chunk-reader.js';
 import { tryJson } from '../util/json.js';
 
 /** What one streamed request showed, all of it read from what the coordinator sent or stored. */
@@ -109,10 +109,11 @@ export async function streamChat({
     const content = readChunk(line);
     if (content === undefined) continue;
     if (content.finishReason !== undefined) finished = true;
-    if (content.text === '') continue;
+    const text = textIn(content.events);
+    if (text === '') continue;
     first ??= performance.now();
-    answer += content.text;
-    onText?.(content.text);
+    answer += text;
+    onText?.(text);
   }
   const end = performance.now();
   if (!finished) throw new DarkbloomError('provider_error', 'The answer broke off.');

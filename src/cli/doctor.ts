@@ -6,7 +6,7 @@ import { loadParametersOf } from '../engine/load-parameters.js';
 import { memoryBudget } from '../engine/memory-budget.js';
 import { ModelPool } from '../engine/pool.js';
 import { DarkbloomError, toFailure } from '../errors.js';
-import { GREEDY } from '../inference/types.js';
+import { GREEDY, PLAIN } from '../inference/types.js';
 import { silentLog } from '../log.js';
 import { systemCommands } from '../machine/commands.js';
 import { readMemory } from '../machine/memory.js';
@@ -192,6 +192,7 @@ async function checkToken(home: Home): Promise<Outcome> {
       messages: [{ role: 'user' as const, content: 'ping' }],
       sampling: GREEDY,
       stop: [],
+      ...PLAIN,
       maxTokens: 1,
       owner: true,
     };

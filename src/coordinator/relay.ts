@@ -130,6 +130,7 @@ async function* tryOn(
   let finishReason: FinishReason = 'stop';
   let promptTokens = 0; // not known before the end from a provider that does not say it
   let cachedTokens: number | undefined;
+  let reasoningTokens: number | undefined;
   let lossReason: RefundReason = 'provider_error';
   deadline.set(ACCEPT_TIMEOUT_MS + request.promptBytes / 4);
   try {
@@ -140,22 +141,23 @@ async function* tryOn(
           deadline.set(CONTENT_TIMEOUT_MS);
           break;
         case 'chunk': {
-          const { text, finishReason: reason } = event.content;
+          const { events, finishReason: reason } = event.content;
           promptTokens = event.content.promptTokens ?? promptTokens;
           cachedTokens = event.content.cachedTokens ?? cachedTokens;
-          if (reason === 'length') finishReason = 'length';
+          finishReason = reason ?? finishReason;
+          reasoningTokens = event.content.reasoningTokens ?? reasoningTokens;
           if (phase !== 'leaving') deadline.set(CONTENT_TIMEOUT_MS);
-          if (text === '' || phase === 'leaving') break;
+          if (events.length === 0 || phase === 'leaving') break;
           if (phase !== 'writing') {
             phase = 'writing';
             request.serving(candidate);
             yield { type: 'started', promptTokens, ...cachedOf(promptTokens, cachedTokens) };
           }
-          yield { type: 'text', text };
+          yield* events;
           break;
         }
         case 'complete': {
-          const usage = usageOf(event.usage, cachedTokens);
+          const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
           request.settle(candidate, usage);
           if (phase === 'leaving') {
             yield { type: 'cancelled', usage };
@@ -217,11 +219,16 @@ function mayWorkElsewhere({ code, status }: DarkbloomError): boolean {
   return code !== 'context_length_exceeded' && code !== 'invalid_request' && code !== 'cancelled';
 }
 
-function usageOf({ prompt_tokens, completion_tokens }: WireUsage, cachedTokens: number | undefined): Usage {
+function usageOf(
+  { prompt_tokens, completion_tokens }: WireUsage,
+  cachedTokens: number | undefined,
+  reasoningTokens: number | undefined,
+): Usage {
   return {
     promptTokens: prompt_tokens,
     completionTokens: completion_tokens,
     ...cachedOf(prompt_tokens, cachedTokens),
+    ...(reasoningTokens === undefined ? {} : { reasoningTokens: Math.min(reasoningTokens, completion_tokens) }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { DarkbloomError, toFailure } from '../errors.js';
 import { footprint, prefixStoreBytes, takesKvType, type Footprint, type ModelShape } from '../inference/footprint.js';
-import type { ChatEvent, ChatRequest } from '../inference/types.js';
+import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
 import { LinkedAbort } from '../util/linked-abort.js';
@@ -196,7 +196,7 @@ export class ModelSlot {
         this.#pace.learn(timing),
       )) {
         if (event.type === 'started') load.prompt = event.promptTokens;
-        else if (event.type === 'text') load.written++;
+        else if (isContent(event)) load.written++;
         yield event;
       }
     } finally {

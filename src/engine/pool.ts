@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { DarkbloomError } from '../errors.js';
-import type { ChatEvent, ChatRequest, Generator } from '../inference/types.js';
+import { isContent, type ChatEvent, type ChatRequest, type Generator } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
 import { keptModels, refuseTooManyKept } from './kept-models.js';
 import { LoadLine } from './load-line.js';
@@ -102,7 +102,7 @@ export class ModelPool implements Generator {
     this.#running++;
     try {
       for await (const event of slot.generate(request, either.signal)) {
-        if (event.type === 'text') this.#speed.count();
+        if (isContent(event)) this.#speed.count();
         yield event;
       }
     } finally {

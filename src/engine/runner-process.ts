@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DarkbloomError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { ChatEvent, ChatRequest } from '../inference/types.js';
+import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
 import {
   ACK_EVERY,
   READ_AHEAD,
@@ -144,22 +144,14 @@ export class RunnerProcess {
     signal.addEventListener('abort', cancel, { once: true });
     let ended = false;
     try {
-      const { messages, sampling, stop, maxTokens, cacheScope } = request;
-      this.#post({
-        type: 'generate',
-        id,
-        messages,
-        sampling,
-        stop,
-        ...(maxTokens === undefined ? {} : { maxTokens }),
-        ...(cacheScope === undefined ? {} : { cacheScope }),
-      });
+      const { model: _model, owner: _owner, ...order } = request;
+      this.#post({ type: 'generate', id, ...order });
       if (signal.aborted) cancel();
       let unacknowledged = 0;
       for await (const message of answer) {
         ended = message.type === 'done' || message.type === 'failed';
         yield toEvent(message, onTiming);
-        if (message.type !== 'text') continue;
+        if (!isContent(message)) continue;
         if (++unacknowledged < ACK_EVERY) continue;
         this.#post({ type: 'ack', id, messages: unacknowledged });
         unacknowledged = 0;
@@ -225,14 +217,23 @@ function toEvent(message: RequestMessage, onTiming: (timing: Timing) => void): C
   switch (message.type) {
     case 'started':
       return { type: 'started', promptTokens: message.promptTokens, cachedTokens: message.cachedTokens };
-    case 'text':
-      return { type: 'text', text: message.text };
+    case 'text': {
+      const { text, logprobs } = message;
+      return { type: 'text', text, ...(logprobs === undefined ? {} : { logprobs }) };
+    }
+    case 'reasoning':
+      return { type: 'reasoning', text: message.text };
+    case 'tool_call':
+      return { type: 'tool_call', index: message.index, id: message.callId, name: message.name };
+    case 'tool_arguments':
+      return { type: 'tool_arguments', index: message.index, text: message.text };
     case 'done': {
-      const { finishReason, stopSequence, promptTokens, cachedTokens, completionTokens } = message;
+      const { finishReason, stopSequence, promptTokens, cachedTokens, completionTokens, reasoningTokens } = message;
       const read = promptTokens - cachedTokens;
       // the end of a prompt that was mostly there says nothing about how fast prompts are read
       onTiming({ ...message, promptTokens: cachedTokens > 0 && read < TELLING_TOKENS ? 0 : read });
-      return { type: 'done', finishReason, stopSequence, usage: { promptTokens, cachedTokens, completionTokens } };
+      const usage = { promptTokens, cachedTokens, completionTokens, reasoningTokens };
+      return { type: 'done', finishReason, stopSequence, usage };
     }
     case 'failed': {
       const { code, promptTokens, cachedTokens, completionTokens } = message;

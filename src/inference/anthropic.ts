@@ -68,7 +68,10 @@ class AnthropicReply implements Reply {
     switch (event.type) {
       case 'accepted':
       case 'cancelled':
-        return '';
+      case 'reasoning':
+      case 'tool_call':
+      case 'tool_arguments':
+        return ''; // tools and thinking cannot be asked for in this dialect yet
       case 'started':
         return frame('message_start', {
           message: {

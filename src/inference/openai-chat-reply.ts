@@ -1,11 +1,14 @@
 import type { DarkbloomError } from '../errors.js';
 import type { Reply, ReplyFacts } from './dialect.js';
-import type { ChatEvent, FinishReason, JsonObject, Usage } from './types.js';
+import type { ChatEvent, FinishReason, JsonObject, TokenLogprob, ToolCall, Usage } from './types.js';
 
 /** The reply of `/v1/chat/completions`, and the plaintext of the wire's chunks: `data: ` and compact JSON. */
 export class OpenAiChatReply implements Reply {
   readonly #facts: ReplyFacts;
   #text = '';
+  #reasoning = '';
+  readonly #logprobs: TokenLogprob[] = [];
+  readonly #calls: ToolCall[] = [];
   #done: Extract<ChatEvent, { type: 'done' }> | undefined;
 
   constructor(facts: ReplyFacts) {
@@ -27,7 +30,22 @@ export class OpenAiChatReply implements Reply {
         return [this.#roleChunk(event)];
       case 'text':
         this.#text += event.text;
-        return [this.#chunk({ content: event.text })];
+        this.#logprobs.push(...(event.logprobs ?? []));
+        return [this.#chunk({ content: event.text }, null, {}, event.logprobs)];
+      case 'reasoning':
+        this.#reasoning += event.text;
+        return [this.#chunk({ reasoning_content: event.text })];
+      case 'tool_call': {
+        const { index, id, name } = event;
+        this.#calls[index] = { id, name, arguments: '' };
+        return [this.#chunk({ tool_calls: [{ index, id, type: 'function', function: { name, arguments: '' } }] })];
+      }
+      case 'tool_arguments': {
+        const { index, text } = event;
+        const call = this.#calls[index];
+        if (call !== undefined) call.arguments += text;
+        return [this.#chunk({ tool_calls: [{ index, function: { arguments: text } }] })];
+      }
       case 'done': {
         this.#done = event;
         const finish = this.#chunk({}, finishReason(event, this.#facts.maxTokens));
@@ -44,12 +62,24 @@ export class OpenAiChatReply implements Reply {
   body(): JsonObject {
     const done = this.#done;
     if (done === undefined) throw new TypeError('The answer is not complete.');
+    const calls = this.#calls.map(({ id, name, arguments: text }) => ({
+      id,
+      type: 'function',
+      function: { name, arguments: text },
+    }));
+    const message = {
+      role: 'assistant',
+      content: this.#text === '' && calls.length > 0 ? null : this.#text,
+      ...(this.#reasoning === '' ? {} : { reasoning_content: this.#reasoning }),
+      ...(calls.length === 0 ? {} : { tool_calls: calls }),
+    };
     return {
       ...this.#head('chat.completion'),
       choices: [
         {
           index: 0,
-          message: { role: 'assistant', content: this.#text },
+          message,
+          ...(this.#logprobs.length === 0 ? {} : { logprobs: wireLogprobs(this.#logprobs) }),
           finish_reason: finishReason(done, this.#facts.maxTokens),
         },
       ],
@@ -62,8 +92,14 @@ export class OpenAiChatReply implements Reply {
     return { id: `chatcmpl-${requestId}`, object, created, model };
   }
 
-  #chunk(delta: JsonObject, reason: FinishReason | null = null, extra: JsonObject = {}): string {
-    const choices = [{ index: 0, delta, finish_reason: reason }];
+  #chunk(
+    delta: JsonObject,
+    reason: FinishReason | null = null,
+    extra: JsonObject = {},
+    logprobs: readonly TokenLogprob[] = [],
+  ): string {
+    const told = logprobs.length === 0 ? {} : { logprobs: wireLogprobs(logprobs) };
+    const choices = [{ index: 0, delta, ...told, finish_reason: reason }];
     return `data: ${JSON.stringify({ ...this.#head('chat.completion.chunk'), choices, ...extra })}`;
   }
 
@@ -84,14 +120,23 @@ export function finishReason(
   done: { finishReason: FinishReason; usage: Usage },
   maxTokens: number | undefined,
 ): FinishReason {
-  return maxTokens !== undefined && done.usage.completionTokens >= maxTokens ? 'length' : done.finishReason;
+  const atBound = maxTokens !== undefined && done.usage.completionTokens >= maxTokens;
+  return atBound && done.finishReason === 'stop' ? 'length' : done.finishReason;
 }
 
-function wireUsage({ promptTokens, cachedTokens = 0, completionTokens }: Usage): JsonObject {
+function wireLogprobs(logprobs: readonly TokenLogprob[]): JsonObject {
+  return {
+    content: logprobs.map(({ token, logprob, bytes, top }) => ({ token, logprob, bytes, top_logprobs: top })),
+    refusal: null,
+  };
+}
+
+function wireUsage({ promptTokens, cachedTokens = 0, completionTokens, reasoningTokens = 0 }: Usage): JsonObject {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
     ...(cachedTokens === 0 ? {} : { prompt_tokens_details: { cached_tokens: cachedTokens } }),
+    ...(reasoningTokens === 0 ? {} : { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   };
 }

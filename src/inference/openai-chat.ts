@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
-import type { ChatMessage, ChatRequest, Role } from './types.js';
+import { PLAIN, type ChatMessage, type ChatRequest, type Role } from './types.js';
 import { parseBody } from './validation.js';
 
 /** The chat body: what the wire carries and what OpenAI clients send. Unknown fields are ignored. */
@@ -90,6 +90,7 @@ export function parseChat(body: unknown): ChatRequest {
   return {
     model: chat.model,
     messages: chat.messages.map(toMessage),
+    ...PLAIN,
     stop: typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? []),
     ...(maxTokens === undefined ? {} : { maxTokens }),
     sampling: {

@@ -2,10 +2,40 @@
 
 export type Role = 'system' | 'user' | 'assistant' | 'tool';
 
+/** A call that an assistant made. */
+export interface ToolCall {
+  id: string;
+  name: string;
+  /** JSON text, as the model wrote it. */
+  arguments: string;
+}
+
 export interface ChatMessage {
   role: Role;
   content: string;
+  /** What the assistant thought before it wrote `content`. */
+  reasoning?: string | undefined;
+  /** Of an assistant. */
+  toolCalls?: ToolCall[] | undefined;
+  /** Of a tool: the call that this is the result of. */
+  toolCallId?: string | undefined;
+  /** Of a tool: its name, when the client says it. */
+  name?: string | undefined;
 }
+
+/** A function that the model may call. */
+export interface Tool {
+  name: string;
+  description?: string | undefined;
+  /** JSON Schema of the arguments. */
+  parameters: JsonObject;
+}
+
+/** `required`: at least one call of any tool; an object: a call of this tool. */
+export type ToolChoice = 'auto' | 'none' | 'required' | { name: string };
+
+/** What the answer's text must be. */
+export type AnswerFormat = { type: 'text' } | { type: 'json' } | { type: 'schema'; schema: JsonObject };
 
 export interface Sampling {
   /** 0 to 2; 0 is greedy. */
@@ -46,32 +76,79 @@ export interface ChatRequest {
   stop: string[];
   /** Bound on output tokens; absent: as many as the context holds. */
   maxTokens?: number;
+  tools: Tool[];
+  toolChoice: ToolChoice;
+  /** Whether one answer may hold several calls. */
+  parallelToolCalls: boolean;
+  format: AnswerFormat;
+  /** What the request sets in the model's template, such as `enable_thinking` or `reasoning_effort`. */
+  templateArguments: JsonObject;
+  /** How many of the likeliest tokens are told beside each token of the text, 0 to 20; absent: no probabilities. */
+  topLogprobs?: number;
+  /** Added to the logits of tokens, by id; −100 forbids the token. */
+  logitBias: Record<string, number>;
   /** Whether the request comes from this machine's owner; absent: the coordinator did not say. */
   owner?: boolean;
   /** Opaque: requests with the same one may share cached prefixes. Absent: shares with nobody, not even with itself. */
   cacheScope?: string;
 }
 
-export type FinishReason = 'stop' | 'length';
+/** A request for text alone, with nothing of all this asked for. */
+export const PLAIN = {
+  tools: [],
+  toolChoice: 'auto',
+  parallelToolCalls: true,
+  format: { type: 'text' },
+  templateArguments: {},
+  logitBias: {},
+} satisfies Partial<ChatRequest>;
+
+export type FinishReason = 'stop' | 'length' | 'tool_calls';
+
+/** A token's probability, as OpenAI tells it. */
+export interface TokenLogprob {
+  token: string;
+  /** Natural logarithm. */
+  logprob: number;
+  /** Of the token's text in UTF-8. */
+  bytes: number[];
+  /** The likeliest tokens at this place, the likeliest first; empty unless asked for. */
+  top: { token: string; logprob: number; bytes: number[] }[];
+}
 
 export interface Usage {
   promptTokens: number;
   /** Of the prompt, tokens that were in the cache already; absent: not known. */
   cachedTokens?: number;
   completionTokens: number;
+  /** Of the completion, tokens that were reasoning; absent: none. */
+  reasoningTokens?: number;
 }
 
 /**
- *   accepted ─▶ started ─▶ text* ─▶ done | cancelled
+ *   accepted ─▶ started ─▶ reasoning*, text*, (tool_call ─▶ tool_arguments*)* ─▶ done | cancelled
+ *
+ * Calls are numbered from 0; the pieces of a call's arguments come after its beginning and before the next call's.
  *
  * Exactly one `done` or `cancelled` (the signal was aborted), or an error thrown by the iterator. Nothing after it.
  */
 export type ChatEvent =
   | { type: 'accepted' }
   | { type: 'started'; promptTokens: number; cachedTokens?: number }
-  | { type: 'text'; text: string }
+  | { type: 'text'; text: string; logprobs?: TokenLogprob[] | undefined }
+  | { type: 'reasoning'; text: string }
+  | { type: 'tool_call'; index: number; id: string; name: string }
+  | { type: 'tool_arguments'; index: number; text: string }
   | { type: 'done'; finishReason: FinishReason; stopSequence: string | null; usage: Usage }
   | { type: 'cancelled'; usage: Usage };
+
+/** An event that the model wrote. */
+export type ContentEvent = Extract<ChatEvent, { type: 'text' | 'reasoning' | 'tool_call' | 'tool_arguments' }>;
+
+export function isContent(event: { type: string }): event is ContentEvent {
+  return CONTENT.has(event.type);
+}
+const CONTENT: ReadonlySet<string> = new Set(['text', 'reasoning', 'tool_call', 'tool_arguments']);
 
 /** What an answer needs from whoever runs the model. The engine implements it. */
 export interface Generator {

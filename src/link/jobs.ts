@@ -3,7 +3,7 @@ import type { Identity } from '../crypto/identity.js';
 import { DarkbloomError, toFailure, type ErrorCode } from '../errors.js';
 import { answer } from '../inference/answer.js';
 import { OpenAiChatReply } from '../inference/openai-chat-reply.js';
-import { isJsonObject, type Generator, type JsonObject, type Usage } from '../inference/types.js';
+import { isContent, isJsonObject, type Generator, type JsonObject, type Usage } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { InferenceRequest } from '../protocol/coordinator-messages.js';
 import type { HeartbeatStats, InferenceError, WireUsage } from '../protocol/provider-messages.js';
@@ -89,7 +89,7 @@ export class Jobs {
         for (const chunk of reply.events(event)) {
           await connection.send({ type: 'inference_response_chunk', request_id, encrypted_data: channel.seal(chunk) });
         }
-        if (event.type === 'text') wrote = true;
+        if (isContent(event)) wrote = true;
         if (event.type === 'done') {
           const { usage, stopSequence } = event;
           this.#served(usage);

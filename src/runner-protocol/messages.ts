@@ -37,7 +37,36 @@ export type LoadOrder = z.infer<typeof LoadOrder>;
 export const GenerateOrder = z.object({
   type: z.literal('generate'),
   id: Id,
-  messages: z.array(z.object({ role: z.string(), content: z.string() })),
+  messages: z.array(
+    z.object({
+      role: z.enum(['system', 'user', 'assistant', 'tool']),
+      content: z.string(),
+      reasoning: z.string().optional(),
+      toolCalls: z.array(z.object({ id: z.string(), name: z.string(), arguments: z.string() })).optional(),
+      toolCallId: z.string().optional(),
+      name: z.string().optional(),
+    }),
+  ),
+  tools: z.array(
+    z.object({
+      name: z.string(),
+      description: z.string().optional(),
+      /** JSON Schema. */
+      parameters: z.record(z.string(), z.unknown()),
+    }),
+  ),
+  toolChoice: z.union([z.enum(['auto', 'none', 'required']), z.object({ name: z.string() })]),
+  parallelToolCalls: z.boolean(),
+  format: z.discriminatedUnion('type', [
+    z.object({ type: z.literal('text') }),
+    z.object({ type: z.literal('json') }),
+    z.object({ type: z.literal('schema'), schema: z.record(z.string(), z.unknown()) }),
+  ]),
+  templateArguments: z.record(z.string(), z.unknown()),
+  /** The likeliest tokens told beside each token of the text; absent: no probabilities. */
+  topLogprobs: z.number().int().min(0).max(20).optional(),
+  /** By token id. */
+  logitBias: z.record(z.string(), z.number()),
   sampling: z.object({
     temperature: z.number(),
     topP: z.number(),
@@ -75,7 +104,9 @@ export const ModelFacts = z.object({
 });
 export type ModelFacts = z.infer<typeof ModelFacts>;
 
-/** What becomes of one request.  started ─▶ text* ─▶ done, or failed at any place */
+const Logprob = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.number()) });
+
+/** What becomes of one request.  started ─▶ content* ─▶ done, or failed at any place */
 export const RequestMessage = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('started'),
@@ -84,15 +115,31 @@ export const RequestMessage = z.discriminatedUnion('type', [
     /** Of those, tokens that a row held already. */
     cachedTokens: z.number(),
   }),
-  z.object({ type: z.literal('text'), id: Id, text: z.string() }),
+  z.object({
+    type: z.literal('text'),
+    id: Id,
+    text: z.string(),
+    logprobs: z.array(Logprob.extend({ top: z.array(Logprob) })).optional(),
+  }),
+  z.object({ type: z.literal('reasoning'), id: Id, text: z.string() }),
+  z.object({
+    type: z.literal('tool_call'),
+    id: Id,
+    index: z.number().int().nonnegative(),
+    callId: z.string(),
+    name: z.string(),
+  }),
+  z.object({ type: z.literal('tool_arguments'), id: Id, index: z.number().int().nonnegative(), text: z.string() }),
   z.object({
     type: z.literal('done'),
     id: Id,
-    finishReason: z.enum(['stop', 'length']),
+    finishReason: z.enum(['stop', 'length', 'tool_calls']),
     stopSequence: z.string().nullable(),
     promptTokens: z.number(),
     cachedTokens: z.number(),
     completionTokens: z.number(),
+    /** Of those, tokens of reasoning. */
+    reasoningTokens: z.number(),
     /** Milliseconds spent on the prompt and on the output. */
     promptMs: z.number(),
     outputMs: z.number(),

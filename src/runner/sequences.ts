@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate } from '../inference/prompt.js';
-import type { ChatMessage, Role } from '../inference/types.js';
+import type { ChatMessage } from '../inference/types.js';
 import type { GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
 import type { Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
@@ -70,7 +70,7 @@ export class Sequences {
   }
 
   #tokenize(order: GenerateOrder): number[] {
-    const messages = order.messages.map(({ role, content }) => ({ role: role as Role, content }));
+    const { messages } = order;
     this.#refuseHopeless(messages);
     const prompt = this.#runtime.tokenizePrompt(this.#template.render(messages, this.#runtime.controlTokens));
     const { contextTokens } = this.#runtime.facts;
@@ -188,7 +188,15 @@ export class Sequences {
   #finish(sequence: Sequence, ending: Ending): void {
     const { promptMs, outputMs } = sequence;
     this.#release(sequence, false);
-    this.#tell({ type: 'done', id: sequence.id, ...ending, ...countsOf(sequence), promptMs, outputMs });
+    this.#tell({
+      type: 'done',
+      id: sequence.id,
+      ...ending,
+      ...countsOf(sequence),
+      reasoningTokens: 0,
+      promptMs,
+      outputMs,
+    });
   }
 
   #fail(sequence: Sequence, error: unknown, rowBroken = false): void {

@@ -35,7 +35,13 @@ async function outcome({ events }: Attempt): Promise<{ events: AttemptEvent[]; e
 
 const text = (content: string): AttemptEvent => ({
   type: 'chunk',
-  content: { text: content, finishReason: undefined, promptTokens: undefined, cachedTokens: undefined },
+  content: {
+    events: content === '' ? [] : [{ type: 'text', text: content }],
+    finishReason: undefined,
+    promptTokens: undefined,
+    cachedTokens: undefined,
+    reasoningTokens: undefined,
+  },
 });
 
 describe('what routing sees of a machine', () => {

@@ -5,7 +5,7 @@ import type { MemoryBudget } from '../../src/engine/memory-budget.js';
 import { OWNER_WAIT_MS, STRANGER_WAIT_MS, type EngineModel } from '../../src/engine/model-slot.js';
 import { ModelPool } from '../../src/engine/pool.js';
 import { footprint } from '../../src/inference/footprint.js';
-import { GREEDY, type ChatEvent, type ChatRequest } from '../../src/inference/types.js';
+import { GREEDY, PLAIN, type ChatEvent, type ChatRequest } from '../../src/inference/types.js';
 import { readGguf } from '../../src/models/gguf.js';
 import { eventually } from '../support/eventually.js';
 import { loopModel, sayModel } from '../support/made-models.js';
@@ -66,6 +66,7 @@ function ask(engine: ModelPool, { model, tokens = 3, owner = true }: Asked, sign
     messages: [{ role: 'user', content: 'go' }],
     sampling: GREEDY,
     stop: [],
+    ...PLAIN,
     maxTokens: tokens,
     owner,
   };

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { readChunk } from '../../src/inference/chunk-reader.js';
+import { readChunk, textIn } from '../../src/inference/chunk-reader.js';
+import type { ContentEvent } from '../../src/inference/types.js';
 
 const chunk = (choices: unknown) => `data: ${JSON.stringify({ id: 'x', choices })}`;
 
@@ -14,7 +15,45 @@ test.each([
   ['an object without choices', 'data: {"error":{"message":"x"}}', '', undefined],
   ['choices of another shape', chunk([{ delta: 5 }]), '', undefined],
 ])('%s is read from its event', (_, event, text, finishReason) => {
-  expect(readChunk(event)).toEqual({ text, finishReason });
+  const content = readChunk(event);
+  expect(content?.finishReason).toBe(finishReason);
+  expect(textIn(content?.events ?? [])).toBe(text);
+});
+
+test.each<[string, unknown, ContentEvent[]]>([
+  ['a piece of reasoning', { reasoning_content: 'Hm' }, [{ type: 'reasoning', text: 'Hm' }]],
+  ['a piece of reasoning by its other name', { reasoning: 'Hm' }, [{ type: 'reasoning', text: 'Hm' }]],
+  [
+    'the beginning of a call',
+    { tool_calls: [{ index: 1, id: 'call_1', type: 'function', function: { name: 'find', arguments: '' } }] },
+    [{ type: 'tool_call', index: 1, id: 'call_1', name: 'find' }],
+  ],
+  [
+    'a whole call at once',
+    { tool_calls: [{ id: 'call_1', function: { name: 'find', arguments: '{}' } }] },
+    [
+      { type: 'tool_call', index: 0, id: 'call_1', name: 'find' },
+      { type: 'tool_arguments', index: 0, text: '{}' },
+    ],
+  ],
+  [
+    'a piece of arguments',
+    { tool_calls: [{ index: 1, function: { arguments: '{"a' } }] },
+    [{ type: 'tool_arguments', index: 1, text: '{"a' }],
+  ],
+])('%s is read from its delta', (_, delta, events) => {
+  expect(readChunk(chunk([{ index: 0, delta, finish_reason: null }]))?.events).toEqual(events);
+});
+
+test('probabilities come with the text', () => {
+  const [hi, he] = [
+    { token: 'Hi', logprob: -0.1, bytes: [72, 105] },
+    { token: 'He', logprob: -2.5, bytes: [72, 101] },
+  ];
+  const choice = { delta: { content: 'Hi' }, logprobs: { content: [{ ...hi, top_logprobs: [hi, he] }] } };
+  expect(readChunk(chunk([choice]))?.events).toEqual([
+    { type: 'text', text: 'Hi', logprobs: [{ ...hi, top: [hi, he] }] },
+  ]);
 });
 
 test.each([

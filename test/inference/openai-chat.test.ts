@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
 import { parseChat } from '../../src/inference/openai-chat.js';
+import { PLAIN } from '../../src/inference/types.js';
 
 const SECRET = 'open sesame';
 const plain = { model: 'tiny', messages: [{ role: 'user', content: 'Hi' }] };
@@ -18,6 +19,7 @@ function refusal(body: unknown): DarkbloomError {
 describe('a chat body', () => {
   test('that says only what it must gets the defaults', () => {
     expect(parseChat(plain)).toEqual({
+      ...PLAIN,
       model: 'tiny',
       messages: [{ role: 'user', content: 'Hi' }],
       stop: [],
@@ -45,6 +47,7 @@ describe('a chat body', () => {
     const sampling = { temperature: 0, top_p: 0.5, top_k: 0, min_p: 0, presence_penalty: -2, frequency_penalty: 2 };
     const more = { repetition_penalty: 1.1, seed: 7, stop: ['a', 'b'], max_tokens: 5, darkbloom: { owner: true } };
     expect(parseChat({ ...plain, ...sampling, ...more })).toEqual({
+      ...PLAIN,
       model: 'tiny',
       messages: [{ role: 'user', content: 'Hi' }],
       stop: ['a', 'b'],

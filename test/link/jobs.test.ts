@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Channel, newKeyPair, toBase64, type KeyPair } from '../../src/crypto/box.js';
 import { Identity } from '../../src/crypto/identity.js';
 import { DarkbloomError, type ErrorCode } from '../../src/errors.js';
-import { readChunk } from '../../src/inference/chunk-reader.js';
+import { readChunk, textIn } from '../../src/inference/chunk-reader.js';
 import { Jobs } from '../../src/link/jobs.js';
 import type { InferenceRequest } from '../../src/protocol/coordinator-messages.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -62,11 +62,11 @@ describe('a job', () => {
     });
     expect(generator.requests).toMatchObject([{ model: 'local/tiny', owner: true, messages: [{ content: QUESTION }] }]);
     expect(chunks().map(readChunk)).toEqual([
-      { text: '', finishReason: undefined, promptTokens: 11 },
-      { text: 'Hel', finishReason: undefined, promptTokens: undefined },
-      { text: 'lo', finishReason: undefined, promptTokens: undefined },
-      { text: '', finishReason: 'stop', promptTokens: undefined },
-      { text: '', finishReason: undefined, promptTokens: undefined },
+      { events: [], promptTokens: 11 },
+      { events: [{ type: 'text', text: 'Hel' }] },
+      { events: [{ type: 'text', text: 'lo' }] },
+      { events: [], finishReason: 'stop' },
+      { events: [] },
     ]);
   });
 
@@ -128,7 +128,7 @@ describe('a job', () => {
     for (const id of ['a', 'b', 'c']) {
       expect(
         chunks(id)
-          .map((chunk) => readChunk(chunk)?.text)
+          .map((chunk) => textIn(readChunk(chunk)?.events ?? []))
           .join(''),
       ).toBe('Hello');
       const mine = connection.frames.filter((frame) => 'request_id' in frame && frame.request_id === id);

@@ -36,10 +36,11 @@ beforeEach(() => {
 });
 afterEach(() => temporary[Symbol.dispose]());
 
-/** As a download leaves it. */
+/** As a download left it a while ago: file systems tell times apart only from a few milliseconds on. */
 function putDownloaded(): void {
   mkdirSync(dirname(path), { recursive: true });
   copyFileSync(DEMO, path);
+  utimesSync(path, 1_700_000_000, 1_700_000_000);
   writeVerified(path, file.sha256);
 }
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PromptTemplate } from '../../src/inference/prompt.js';
-import { GREEDY } from '../../src/inference/types.js';
+import { GREEDY, PLAIN } from '../../src/inference/types.js';
 import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
@@ -72,6 +72,7 @@ function orderOf(id: number, { content, scope, maxTokens }: Request): GenerateOr
     messages: [{ role: 'user', content }],
     sampling: WARY,
     stop: [],
+    ...PLAIN,
     maxTokens,
     ...(scope === undefined ? {} : { cacheScope: scope }),
   };

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { GREEDY } from '../../src/inference/types.js';
+import { GREEDY, PLAIN } from '../../src/inference/types.js';
 import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import { CHUNK_TOKENS, READ_TOKENS } from '../../src/runner/step-plan.js';
@@ -73,6 +73,7 @@ function order(id: number, extra: Partial<GenerateOrder> = {}): GenerateOrder {
     messages: [{ role: 'user', content: 'go' }],
     sampling: GREEDY,
     stop: [],
+    ...PLAIN,
     ...extra,
   };
 }
@@ -136,7 +137,7 @@ test('a prompt that fills the context is refused with both numbers, one that lea
   const end = outbox.ended(1);
   const frame = end?.type === 'done' ? end.promptTokens : 0;
   const room = (runtime?.facts.contextTokens ?? 0) - frame;
-  const content = (tokens: number) => [{ role: 'user', content: '!'.repeat(tokens) }]; // one token each: no merges
+  const content = (tokens: number) => [{ role: 'user' as const, content: '!'.repeat(tokens) }]; // one token each: no merges
 
   sequences.start(order(2, { messages: content(room - 1) }));
   await outbox.untilEnded(2);
@@ -182,7 +183,7 @@ const acknowledgeAll = (sequences: Sequences, outbox: Outbox) => {
 
 const ids = (batch: Batch) => batch.map(({ row }) => row);
 const digits = (tokens: number, of = '0123456789') => of.repeat(Math.ceil(tokens / of.length)).slice(0, tokens);
-const user = (content: string) => ({ messages: [{ role: 'user', content }] });
+const user = (content: string) => ({ messages: [{ role: 'user' as const, content }] });
 
 describe('one step', () => {
   test('is one batch: n streams make n rows, in ascending order', async () => {

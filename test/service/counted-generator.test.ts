@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
-import { GREEDY, type ChatRequest, type Generator } from '../../src/inference/types.js';
+import { GREEDY, PLAIN, type ChatRequest, type Generator } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
 import { countedGenerator } from '../../src/service/counted-generator.js';
 import { RecentErrors } from '../../src/service/recent-errors.js';
@@ -14,6 +14,7 @@ const request: ChatRequest = {
   messages: [{ role: 'user', content: 'zanthoxylum' }],
   sampling: GREEDY,
   stop: [],
+  ...PLAIN,
 };
 
 /** What the journal says after one request; its reader leaves after `reads` events, and `abort` aborts it at once. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { Channel, newKeyPair, parsePublicKey } from '../../src/crypto/box.js';
-import { readChunk } from '../../src/inference/chunk-reader.js';
+import { readChunk, textIn } from '../../src/inference/chunk-reader.js';
 import { decodeProviderFrame, encode } from '../../src/protocol/codec.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
 import type { ProviderMessage } from '../../src/protocol/provider-messages.js';
@@ -138,6 +138,6 @@ export class AskedRequest {
     const { encrypted_data: sealed, data } = frame;
     if (sealed?.ephemeral_public_key !== this.#publicKey || data !== undefined)
       throw new Error('A chunk was not sealed.');
-    this.text += readChunk(this.#channel.open(sealed.ciphertext))?.text ?? '';
+    this.text += textIn(readChunk(this.#channel.open(sealed.ciphertext))?.events ?? []);
   }
 }

@@ -190,7 +190,7 @@ function askDaemon({ base_url: baseUrl, api_key: apiKey }: DiscoveryRecord, mode
     });
     if (!response.ok || response.body === null) throw refusal(response.status, await response.text());
     for await (const line of createInterface({ input: Readable.from(response.body) })) {
-      if ((readChunk(line)?.text ?? '') !== '') watch.text();
+      if ((readChunk(line)?.events.length ?? 0) > 0) watch.text();
       const usage = UsageChunk.safeParse(tryJson(line.slice('data: '.length))).data?.usage;
       if (usage !== undefined) {
         return watch.end({ promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens });
