@@ -277,12 +277,12 @@ describe('a request', () => {
     expect(await outcome(attempt)).toEqual({
       events: [
         { type: 'accepted' },
-        { type: 'chunk', content: { text: '', finishReason: undefined, promptTokens: 11 } },
+        { type: 'chunk', content: { events: [], finishReason: undefined, promptTokens: 11 } },
         text('Hel'),
         text('lo'),
         {
           type: 'chunk',
-          content: { text: '', finishReason: 'length', promptTokens: undefined, cachedTokens: undefined },
+          content: { events: [], finishReason: 'length', promptTokens: undefined },
         },
         { type: 'complete', usage: { prompt_tokens: 11, completion_tokens: 2 }, stopSequence: 'END' },
       ],
