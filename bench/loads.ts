@@ -1,5 +1,5 @@
 import type { Plan, PlannedRequest } from './plan.js';
-import { between, exponential, logNormal, seeded, words, type Random } from './seeded.js';
+import { between, exponential, logNormal, seededFor, words, type Random } from './seeded.js';
 
 /** Tokens of the chat template around one message, in the generated model. */
 const TEMPLATE_TOKENS = 8;
@@ -44,7 +44,7 @@ export function steady(streams: number): Load {
     name: `steady-${streams}`,
     rows: streams,
     plan: (seed) => {
-      const random = seeded(seed);
+      const random = seededFor(`steady-${streams}`, seed);
       return [Array.from({ length: streams }, () => [ask(random, 'stream', STEADY_PROMPT, STEADY_OUTPUT)])];
     },
   };
@@ -55,7 +55,7 @@ const ragged: Load = {
   name: 'ragged',
   rows: RAGGED_CLIENTS,
   plan: (seed) => {
-    const random = seeded(seed);
+    const random = seededFor('ragged', seed);
     const request = () => ({
       ...ask(random, 'client', raggedPrompt(random), between(random, RAGGED_OUTPUT.least, RAGGED_OUTPUT.most)),
       waitMs: exponential(random, RAGGED_PAUSE_MS),
@@ -74,7 +74,7 @@ const prefix: Load = {
   name: 'prefix',
   rows: 1,
   plan: (seed) => {
-    const random = seeded(seed);
+    const random = seededFor('prefix', seed);
     const beginning = words(random, PREFIX_TOKENS - TEMPLATE_TOKENS);
     const request = (role: string): PlannedRequest => ({
       role,
@@ -91,7 +91,7 @@ const longPrompt: Load = {
   name: 'long-prompt',
   rows: LONG_BESIDE + 1,
   plan: (seed) => {
-    const random = seeded(seed);
+    const random = seededFor('long-prompt', seed);
     const beside = Array.from({ length: LONG_BESIDE }, () => [
       { ...ask(random, 'beside', 64, UNTIL_LEFT), abort: { afterRoles: ['long'] } },
     ]);
@@ -106,7 +106,7 @@ const abortStorm: Load = {
   name: 'abort',
   rows: STORM_OTHERS + 1,
   plan: (seed) => {
-    const random = seeded(seed);
+    const random = seededFor('abort', seed);
     const others = (role: string) =>
       Array.from({ length: STORM_OTHERS }, () => [
         { ...ask(random, 'other', 32, UNTIL_LEFT), abort: { afterRoles: [role] } },
@@ -131,7 +131,7 @@ const latency: Load = {
   name: 'latency',
   rows: 1,
   plan: (seed) => {
-    const random = seeded(seed);
+    const random = seededFor('latency', seed);
     return [[Array.from({ length: SHORT_REQUESTS }, () => ask(random, 'short', SHORT_PROMPT, 2))]];
   },
 };

@@ -34,6 +34,11 @@ test('no two requests of a load have the same prompt, so that nothing is known b
   }
 });
 
+test('no two loads of a repeat begin alike, so that nothing of one is in the cache for another', () => {
+  const beginnings = LOADS.map(({ plan }) => plan(1)[0]?.flat()[0]?.prompt.slice(0, 12));
+  expect(new Set(beginnings).size).toBe(LOADS.length);
+});
+
 test('the prompts of the prefix load begin with the same 1,492 words and end differently', () => {
   const prompts = LOADS.find(({ name }) => name === 'prefix')
     ?.plan(1)
