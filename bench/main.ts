@@ -29,8 +29,11 @@ async function runCompare(options: Options, life: Lifetime): Promise<boolean> {
 }
 
 async function runFloors(options: Options, life: Lifetime): Promise<boolean> {
-  if (options.llamaServer === undefined)
-    throw new DarkbloomError('usage', 'Most floors are relative to it: give --llama-server PATH.');
+  if (options.llamaServer === undefined && !options.peers.some(({ name }) => name === 'llama-server'))
+    throw new DarkbloomError(
+      'usage',
+      'Most floors are relative to it: give --llama-server PATH, or --peer llama-server=URL of a running one.',
+    );
   const { series, problems } = await compare(options, modelOf(options), life, progress);
   const floors = judge(series);
   if (options.json) printJson(options, { floors, problems, series: summaries(series), ratios: ratios(series) });

@@ -2,8 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Environment, Home, Settings } from './config.js';
 import { openLocalDoor } from './coordinator/local-door.js';
 import { Identity } from './crypto/identity.js';
-import { loadParametersOf } from './engine/load-parameters.js';
-import { memoryBudget } from './engine/memory-budget.js';
+import { poolOptionsOf } from './engine/pool-settings.js';
 import { ModelPool } from './engine/pool.js';
 import { DarkbloomError } from './errors.js';
 import { openDirectDoor } from './http/direct-door.js';
@@ -40,7 +39,6 @@ import { VERSION } from './util/version.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
 const DRAIN_TIMEOUT_MS = 30_000;
-const MINUTE_MS = 60_000;
 
 /**
  *   starting ──▶ serving ──pause──▶ paused ──resume──▶ serving
@@ -137,14 +135,7 @@ export class Daemon {
     });
     this.#life.own(() => journal.close()); // after the pool: what it cuts off is counted
     const pool = new ModelPool(models, {
-      rows: settings.engine.slots,
-      contextTokens: settings.engine.context_tokens,
-      parameters: loadParametersOf(settings.engine),
-      environment: runnerEnvironment(env),
-      budget: memoryBudget(memory, settings.engine.memory_limit_gb),
-      maxLoadedModels: settings.engine.max_loaded_models,
-      idleUnloadMs: settings.engine.idle_unload_minutes * MINUTE_MS,
-      keepLoaded: settings.models.keep_loaded,
+      ...poolOptionsOf(settings, memory, env),
       clock: systemClock,
       log,
     });
@@ -324,10 +315,4 @@ export class Daemon {
       errors: [...errors.list],
     });
   }
-}
-
-/** All that a runner inherits. */
-function runnerEnvironment(env: Environment): Record<string, string> {
-  const names = ['PATH', 'HOME', 'TMPDIR', 'LANG'];
-  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
 }

@@ -1,9 +1,8 @@
 import { accessSync, constants, statfsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { z } from 'zod';
-import { environment, loadSettings, type Home, type Settings } from '../config.js';
-import { loadParametersOf } from '../engine/load-parameters.js';
-import { memoryBudget } from '../engine/memory-budget.js';
+import { environment, loadSettings, type Home } from '../config.js';
+import { poolOptionsOf } from '../engine/pool-settings.js';
 import { ModelPool } from '../engine/pool.js';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { GREEDY, PLAIN } from '../inference/types.js';
@@ -11,7 +10,7 @@ import { silentLog } from '../log.js';
 import { systemCommands } from '../machine/commands.js';
 import { readMemory } from '../machine/memory.js';
 import { readPosture } from '../machine/posture.js';
-import { inWords } from '../models/byte-words.js';
+import { inWords } from '../util/byte-words.js';
 import { readCatalog } from '../models/catalog.js';
 import { readPlaces } from '../models/places.js';
 import { installedModels } from '../models/store.js';
@@ -182,8 +181,11 @@ async function checkToken(home: Home): Promise<Outcome> {
   if (smallest === undefined) throw new DarkbloomError('model_not_found', 'This machine has no model.');
   const memory = await readMemory(systemCommands, process.platform);
   const pool = new ModelPool([smallest], {
-    ...poolOptions(settings),
-    budget: memoryBudget(memory, settings.engine.memory_limit_gb),
+    ...poolOptionsOf(settings, memory, environment),
+    rows: 1,
+    keepLoaded: [],
+    clock: systemClock,
+    log: silentLog(),
   });
   const begun = performance.now();
   try {
@@ -208,16 +210,4 @@ async function checkToken(home: Home): Promise<Outcome> {
   } finally {
     await pool.close();
   }
-}
-
-function poolOptions({ engine }: Settings) {
-  return {
-    rows: 1,
-    contextTokens: engine.context_tokens,
-    parameters: loadParametersOf(engine),
-    idleUnloadMs: 0,
-    environment: { PATH: environment['PATH'] ?? '' },
-    clock: systemClock,
-    log: silentLog(),
-  };
 }

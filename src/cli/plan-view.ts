@@ -1,10 +1,10 @@
 import type { Plan, PlanLine } from '../models/plan.js';
 import { wrapped } from './screen.js';
 import { style } from './style.js';
+import { gib } from '../util/byte-words.js';
 
 /** A plan in words and columns, as lines no wider than `width`. Pure. */
 
-const GIB = 1024 ** 3;
 const GAP = '  ';
 
 export function planLines(plan: Plan & { machine: string }, width: number): string[] {
@@ -82,8 +82,4 @@ function advice(recommended: PlanLine | undefined): string[] {
     'Nothing of the catalogue fits. A smaller own GGUF file may:',
     '  darkbloom-provider config set models.files.NAME PATH',
   ];
-}
-
-function gib(bytes: number): string {
-  return (bytes / GIB).toFixed(1);
 }

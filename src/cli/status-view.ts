@@ -1,10 +1,10 @@
 import type { BlockedStatus, Status } from '../service/status.js';
 import { fit, wrapped } from './screen.js';
 import { style } from './style.js';
+import { gib } from '../util/byte-words.js';
 
 /** Status in words, as lines no wider than `width`. Pure. */
 
-const GIB = 1024 ** 3;
 const BARS = '▁▂▃▄▅▆▇█';
 const NAME_WIDTH = 12;
 /** Room for `12345 tokens/s, last 60 s `. */
@@ -160,10 +160,6 @@ function errorLines({ errors }: Status, width: number, now: number): string[] {
     .slice(0, 3)
     .map(({ at, message }) => fact('', `${duration(now - Date.parse(at))} ago: ${message}`, width));
   return ['', `${style.dim('last errors')}`, ...lines];
-}
-
-function gib(bytes: number): string {
-  return (bytes / GIB).toFixed(1);
 }
 
 /** `2 h 5 min`, `40 s`. */

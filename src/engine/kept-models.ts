@@ -1,5 +1,6 @@
 import { DarkbloomError } from '../errors.js';
-import { gib, limitOrigin, type MemoryBudget } from './memory-budget.js';
+import { gib } from '../util/byte-words.js';
+import { limitOrigin, type MemoryBudget } from './memory-budget.js';
 
 const KEY = 'models.keep_loaded';
 

@@ -1,7 +1,8 @@
 import { DarkbloomError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Hold } from './admission.js';
-import { gib, limitOrigin, type MemoryBudget } from './memory-budget.js';
+import { gib } from '../util/byte-words.js';
+import { limitOrigin, type MemoryBudget } from './memory-budget.js';
 import type { ModelSlot, Turn } from './model-slot.js';
 import { placementFor, type Placement, type Resident } from './placement.js';
 

@@ -1,9 +1,15 @@
 import { DarkbloomError } from '../errors.js';
 import { RESERVE_BYTES } from '../inference/footprint.js';
+import { GIB } from '../util/byte-words.js';
 
-const GIB = 1024 ** 3;
 /** Share of the whole memory that is left to the system even when an owner's request is tried against the estimate. */
 const SYSTEM_SHARE = 1 / 8;
+
+/** What the machine has and what it lets models have, bytes. */
+export interface MachineMemory {
+  totalBytes: number;
+  engineLimitBytes: number;
+}
 
 /** What loaded models may take together, bytes. */
 export interface MemoryBudget {
@@ -15,10 +21,7 @@ export interface MemoryBudget {
 }
 
 /** @throws DarkbloomError `config_invalid` for a setting of more than the machine has. */
-export function memoryBudget(
-  machine: { totalBytes: number; engineLimitBytes: number },
-  limitGb: number | undefined,
-): MemoryBudget {
+export function memoryBudget(machine: MachineMemory, limitGb: number | undefined): MemoryBudget {
   const { totalBytes, engineLimitBytes } = machine;
   if (limitGb === undefined) {
     const limitBytes = Math.max(0, engineLimitBytes - RESERVE_BYTES);
@@ -37,8 +40,4 @@ export function memoryBudget(
 /** Who set the limit, for errors. */
 export function limitOrigin({ from }: MemoryBudget): string {
   return from === 'setting' ? 'the limit is engine.memory_limit_gb' : 'the limit is what this machine lets models have';
-}
-
-export function gib(bytes: number): string {
-  return (bytes / GIB).toFixed(1);
 }

@@ -6,7 +6,7 @@ import type { Clock } from '../util/clock.js';
 import { LinkedAbort } from '../util/linked-abort.js';
 import { Admission, type Hold } from './admission.js';
 import { untilIdle, untilRowFree } from './forecast.js';
-import type { LoadParameters } from './load-parameters.js';
+import type { LoadParameters } from './pool-settings.js';
 import { MeasuredPace } from './measured-pace.js';
 import { RunnerProcess } from './runner-process.js';
 import { nextSlotState, type SlotEvent, type SlotState } from './slot-state.js';

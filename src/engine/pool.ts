@@ -8,7 +8,7 @@ import type { MemoryBudget } from './memory-budget.js';
 import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
 import { SpeedMeter } from './speed-meter.js';
 
-interface PoolOptions extends SlotOptions {
+export interface PoolOptions extends SlotOptions {
   budget: MemoryBudget;
   /** Most models in memory at once; absent: as many as fit. */
   maxLoadedModels?: number | undefined;

@@ -1,5 +1,6 @@
 import type { SlotSnapshot } from '../engine/model-slot.js';
 import type { InstalledModel } from '../models/store.js';
+import { GIB } from '../util/byte-words.js';
 import type {
   BackendCapacity,
   Hardware,
@@ -13,8 +14,6 @@ import type {
 } from '../protocol/provider-messages.js';
 
 /** What this provider tells a coordinator about itself. Pure: facts in, frames out. */
-
-const GIB = 1024 ** 3;
 
 interface RegisterFacts {
   hardware: Hardware;

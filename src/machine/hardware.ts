@@ -6,11 +6,11 @@ import type { Commands } from './commands.js';
 import { gpuCoresOf } from './displays.js';
 import { readMemory, type Memory } from './memory.js';
 import { coresByLevel, readSysctl, wholeNumber } from './sysctl.js';
+import { GIB } from '../util/byte-words.js';
 
 const SYSTEM_PROFILER = '/usr/sbin/system_profiler';
 const SYSTEM_INFORMATION_TIMEOUT_MS = 5_000;
 const UNKNOWN = 'Unknown';
-const GIB = 2 ** 30;
 
 const SYSCTL_KEYS = [
   'hw.model',

@@ -5,11 +5,11 @@ import type { Commands } from './commands.js';
 import { parseMeminfo } from './meminfo.js';
 import { readSysctl, wholeNumber } from './sysctl.js';
 import { availableBytesOf, parseVmStat, pressureOf } from './vm-stat.js';
+import { GIB } from '../util/byte-words.js';
 
 const VM_STAT = '/usr/bin/vm_stat';
 const WIRED_LIMIT_MIB = 'iogpu.wired_limit_mb';
 const MIB = 2 ** 20;
-const GIB = 2 ** 30;
 
 export interface Memory {
   /** Of the machine; in a container with a limit, the limit. */

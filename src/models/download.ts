@@ -6,7 +6,7 @@ import { DarkbloomError, systemErrorCode } from '../errors.js';
 import { systemClock, type Clock } from '../util/clock.js';
 import { makePrivateFolder } from '../util/files.js';
 import { LinkedAbort } from '../util/linked-abort.js';
-import { inWords } from './byte-words.js';
+import { inWords } from '../util/byte-words.js';
 import { sizeOf, sourcesOf, type CatalogFile, type HostedBuild, type Source } from './catalog.js';
 import { lockDownload } from './download-lock.js';
 import { sha256Of } from './file-hash.js';

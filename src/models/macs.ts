@@ -1,6 +1,5 @@
 import { DarkbloomError } from '../errors.js';
-
-const GIB = 1024 ** 3;
+import { GIB } from '../util/byte-words.js';
 
 /** A Mac to plan for. */
 export interface Mac {

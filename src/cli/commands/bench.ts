@@ -3,8 +3,7 @@ import { Readable } from 'node:stream';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { environment, findHome, loadSettings, type Home } from '../../config.js';
-import { loadParametersOf } from '../../engine/load-parameters.js';
-import { memoryBudget } from '../../engine/memory-budget.js';
+import { poolOptionsOf } from '../../engine/pool-settings.js';
 import { ModelPool } from '../../engine/pool.js';
 import { DarkbloomError } from '../../errors.js';
 import { answer } from '../../inference/answer.js';
@@ -84,15 +83,11 @@ async function benchEngine(home: Home, name: string | undefined, show: Show): Pr
   );
   const model = models.find((each) => each.alias === alias);
   if (model === undefined) throw unknownModel(alias, models.map((each) => each.alias)); // prettier-ignore
-  const { slots, context_tokens: configuredTokens, memory_limit_gb: limitGb } = settings.engine;
+  const { slots, context_tokens: configuredTokens } = settings.engine;
   const memory = await readMemory(systemCommands, process.platform);
   const pool = new ModelPool([model], {
-    rows: slots,
-    contextTokens: configuredTokens,
-    parameters: loadParametersOf(settings.engine),
-    idleUnloadMs: 0,
-    environment: { PATH: environment['PATH'] ?? '', HOME: environment['HOME'] ?? '' },
-    budget: memoryBudget(memory, limitGb),
+    ...poolOptionsOf(settings, memory, environment),
+    keepLoaded: [],
     clock: systemClock,
     log: silentLog(),
   });

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { Command } from 'commander';
 import { environment, findHome } from '../../config.js';
 import { DarkbloomError, systemErrorCode } from '../../errors.js';
-import { inWords } from '../../models/byte-words.js';
+import { inWords } from '../../util/byte-words.js';
 import { writeNewPrivateFile } from '../../util/files.js';
 import { printJson } from '../json-output.js';
 import { makeReport, reportText, type ReportOutput } from '../report.js';

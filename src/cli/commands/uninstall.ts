@@ -6,7 +6,7 @@ import { environment, findHome, type Home } from '../../config.js';
 import { openBooks } from '../../coordinator/books.js';
 import { formatUsd } from '../../coordinator/billing.js';
 import { DarkbloomError } from '../../errors.js';
-import { inWords } from '../../models/byte-words.js';
+import { inWords } from '../../util/byte-words.js';
 import { readDiscovery } from '../../service/discovery.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
 import { confirm } from '../confirm.js';

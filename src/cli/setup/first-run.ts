@@ -3,7 +3,7 @@ import { environment, loadSettings, type Home, type Settings, type Values } from
 import { DarkbloomError } from '../../errors.js';
 import { systemCommands } from '../../machine/commands.js';
 import { readHardware } from '../../machine/hardware.js';
-import { inWords } from '../../models/byte-words.js';
+import { gib, inWords } from '../../util/byte-words.js';
 import { readCatalog, type CatalogModel } from '../../models/catalog.js';
 import { DOWNLOAD_LIMITS } from '../../models/download.js';
 import { readGguf } from '../../models/gguf.js';
@@ -43,7 +43,6 @@ interface SetUp {
 /** What must be right before anything is asked or fetched. */
 const CHECKS_BEFORE = ['Node.js', 'home'];
 const DEMO: Demo = { kind: 'demo', name: 'darkbloom-tiny-chat' };
-const GIB = 1024 ** 3;
 
 const NEW_FILE = `# Settings of darkbloom-provider, read at each start.
 # \`darkbloom-provider config show\` lists all of them with their meaning.
@@ -243,8 +242,4 @@ function writeSettings(home: Home, proposal: Proposal, kept: readonly string[]):
     changeSetting(home, { table: 'engine', name: 'slots' }, String(proposal.rows));
     changeSetting(home, { table: 'engine', name: 'context_tokens' }, String(proposal.contextTokens));
   }
-}
-
-function gib(bytes: number): string {
-  return (bytes / GIB).toFixed(1);
 }

@@ -1,6 +1,6 @@
 import { type CANCEL_SYMBOL, confirm, isCancel, select } from '@clack/prompts';
 import { DarkbloomError } from '../../errors.js';
-import { inWords } from '../../models/byte-words.js';
+import { gib, inWords } from '../../util/byte-words.js';
 import type { Proposal } from './proposals.js';
 
 /** The questions of the first run, at a terminal. Each has a flag of `start` that answers it. */
@@ -40,7 +40,7 @@ const APPLICATIONS = { ollama: 'Ollama', 'lm-studio': 'LM Studio', 'hugging-face
 
 /** @param neededBytes memory of the model */
 export async function askKeepLoaded(neededBytes: number): Promise<boolean> {
-  const takes = `${(neededBytes / 1024 ** 3).toFixed(1)} GiB`;
+  const takes = `${gib(neededBytes)} GiB`;
   return answered(
     await confirm({
       message: `Keep it loaded all the time? Answers begin at once; ${takes} are never free.`,

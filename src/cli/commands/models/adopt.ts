@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { environment, type Home, type Settings } from '../../../config.js';
 import { DarkbloomError } from '../../../errors.js';
 import { adopt, findCandidates, type Candidate } from '../../../models/adopt.js';
-import { inWords } from '../../../models/byte-words.js';
+import { inWords } from '../../../util/byte-words.js';
 import type { CatalogModel } from '../../../models/catalog.js';
 import { printJson } from '../../json-output.js';
 import { candidateOutput, type ModelsAdoptOutput } from '../../models-output.js';

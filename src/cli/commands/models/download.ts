@@ -1,6 +1,6 @@
 import type { Home, Settings } from '../../../config.js';
 import { DarkbloomError } from '../../../errors.js';
-import { inWords } from '../../../models/byte-words.js';
+import { inWords } from '../../../util/byte-words.js';
 import type { HostedBuild } from '../../../models/catalog.js';
 import { downloadBuild } from '../../../models/download.js';
 import { progressLine } from '../../progress-line.js';

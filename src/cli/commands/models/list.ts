@@ -1,5 +1,5 @@
 import { footprint } from '../../../inference/footprint.js';
-import { inWords } from '../../../models/byte-words.js';
+import { inWords } from '../../../util/byte-words.js';
 import { sizeOf } from '../../../models/catalog.js';
 import { readPlaces } from '../../../models/places.js';
 import { installedModels } from '../../../models/store.js';

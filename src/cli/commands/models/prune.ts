@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { DarkbloomError } from '../../../errors.js';
-import { inWords } from '../../../models/byte-words.js';
+import { inWords } from '../../../util/byte-words.js';
 import { findLeftovers, removeLeftovers, type Leftover } from '../../../models/prune.js';
 import { systemClock } from '../../../util/clock.js';
 import { confirm } from '../../confirm.js';
