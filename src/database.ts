@@ -19,6 +19,8 @@ const DAMAGED: ReadonlySet<string> = new Set(['SQLITE_NOTADB', 'SQLITE_CORRUPT']
  */
 export class Database {
   readonly #db: LibSql.Database;
+  /** Prepared once: the program's own statements, whose number is fixed. */
+  readonly #statements = new Map<string, LibSql.Statement>();
 
   /** Opens or creates the file (0600) and brings it to the newest schema, each step in its own transaction.
    *  @throws DarkbloomError `config_invalid` if the file is damaged or of a newer version of the program. */
@@ -64,15 +66,21 @@ export class Database {
 
   /** The number of rows changed. */
   run(sql: string, ...values: SqlValue[]): number {
-    return this.#db.prepare(sql).run(...values).changes;
+    return this.#prepared(sql).run(...values).changes;
   }
 
   get(sql: string, ...values: SqlValue[]): Record<string, unknown> | undefined {
-    return this.#db.prepare(sql).get(...values) as Record<string, unknown> | undefined;
+    return this.#prepared(sql).get(...values) as Record<string, unknown> | undefined;
   }
 
   all(sql: string, ...values: SqlValue[]): Record<string, unknown>[] {
-    return this.#db.prepare(sql).all(...values) as Record<string, unknown>[];
+    return this.#prepared(sql).all(...values) as Record<string, unknown>[];
+  }
+
+  #prepared(sql: string): LibSql.Statement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
+    return statement;
   }
 
   close(): void {

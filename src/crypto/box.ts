@@ -1,14 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import sodium from 'libsodium-wrappers';
 import { DarkbloomError } from '../errors.js';
 
 /** NaCl `crypto_box` (X25519, XSalsa20-Poly1305) as the wire uses it: docs/protocol.md, sealing. */
 
-const { base64_variants: variants } = await loaded();
-
-async function loaded(): Promise<typeof sodium> {
-  await sodium.ready;
-  return sodium;
-}
+await sodium.ready;
 
 export interface KeyPair {
   publicKey: Uint8Array;
@@ -16,12 +12,13 @@ export interface KeyPair {
 }
 
 export function newKeyPair(): KeyPair {
-  const { publicKey, privateKey } = sodium.crypto_box_keypair();
+  // the library's own randomness comes in pieces of four bytes, each a call out of its sandbox
+  const { publicKey, privateKey } = sodium.crypto_box_seed_keypair(randomBytes(sodium.crypto_box_SEEDBYTES));
   return { publicKey, secretKey: privateKey };
 }
 
 export function toBase64(bytes: Uint8Array): string {
-  return sodium.to_base64(bytes, variants.ORIGINAL);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
 }
 
 /** The 32 bytes of a public key in base64, `undefined` if it is anything else. */
@@ -42,12 +39,10 @@ function canShareSecrets(publicKey: Uint8Array): boolean {
   }
 }
 
+/** `undefined` for anything but padded base64 in its one spelling: Node's decoder skips what it does not know. */
 function fromBase64(text: string): Uint8Array | undefined {
-  try {
-    return sodium.from_base64(text, variants.ORIGINAL);
-  } catch {
-    return undefined;
-  }
+  const bytes = Buffer.from(text, 'base64');
+  return bytes.toString('base64') === text ? new Uint8Array(bytes) : undefined;
 }
 
 /** A sealed text as the wire carries it: base64 of the sender's public key, base64 of nonce and box. */
@@ -69,7 +64,7 @@ export class Channel {
 
   /** Seals text under a fresh random nonce. */
   seal(text: string): Sealed {
-    const nonce = sodium.randombytes_buf(sodium.crypto_box_NONCEBYTES);
+    const nonce = randomBytes(sodium.crypto_box_NONCEBYTES);
     const box = sodium.crypto_box_easy_afternm(text, nonce, this.#sharedKey);
     const envelope = new Uint8Array(nonce.length + box.length);
     envelope.set(nonce);
