@@ -12,6 +12,7 @@ import { loopModel, sayModel } from '../support/made-models.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { argumentsOf, descendantsOf, hasProc } from '../support/processes.js';
 import { RecordedLog } from '../support/recorded-log.js';
+import { costly } from '../support/costly.js';
 
 /** The engine on real runners, with tiny models and a clock that the test turns. */
 
@@ -110,7 +111,7 @@ const until = (engine: ModelPool, alias: string, state: string) =>
 const loadsIn = (log: RecordedLog) => log.text.split('"model loaded"').length - 1;
 
 describe('two models and memory for one', () => {
-  test('asked at once are served one after the other', async () => {
+  costly('asked at once are served one after the other', async () => {
     const { engine } = await play();
     const answers = [textOf(engine, { model: 'say' }), textOf(engine, { model: 'loop' })];
     expect(await Promise.all(answers)).toEqual(['Hello there, this', 'One two three']);
@@ -118,14 +119,14 @@ describe('two models and memory for one', () => {
     expect(engine.snapshot().map(({ state }) => state)).toEqual(['absent', 'ready']);
   });
 
-  test('take turns: one that is idle makes room, and comes back when it is asked again', async () => {
+  costly('take turns: one that is idle makes room, and comes back when it is asked again', async () => {
     const { engine, log } = await play();
     for (const model of ['say', 'loop', 'say']) await textOf(engine, { model });
     expect(engine.snapshot().map(({ state }) => state)).toEqual(['ready', 'absent']);
     expect(loadsIn(log)).toBe(3);
   });
 
-  test('the second waits until the first has nothing to do, then takes its place', async () => {
+  costly('the second waits until the first has nothing to do, then takes its place', async () => {
     const { engine } = await play();
     const endLoop = await busy(engine, 'loop');
     const say = textOf(engine, { model: 'say' });
@@ -135,7 +136,7 @@ describe('two models and memory for one', () => {
     expect(slotOf(engine, 'loop').state).toBe('absent');
   });
 
-  test('what comes to the first after the second was asked waits for its turn, so that neither starves', async () => {
+  costly('what comes to the first after the second was asked waits for its turn, so that neither starves', async () => {
     const { engine } = await play();
     const endLoop = await busy(engine, 'loop');
     const order: string[] = [];
@@ -147,7 +148,7 @@ describe('two models and memory for one', () => {
     expect(order).toEqual(['say', 'loop']);
   });
 
-  test("a stranger's model does not hold up the owner's requests to the other", async () => {
+  costly("a stranger's model does not hold up the owner's requests to the other", async () => {
     const { engine } = await play({ rows: 2, maxLoadedModels: 1, budget: set(GIB) });
     const endLoop = await busy(engine, 'loop');
     const say = textOf(engine, { model: 'say', owner: false });
@@ -159,7 +160,7 @@ describe('two models and memory for one', () => {
     expect(await Promise.all([say, strange])).toEqual(['Hello there, this', 'One two three']);
   });
 
-  test('a client that leaves while its model waits for memory leaves nothing behind', async () => {
+  costly('a client that leaves while its model waits for memory leaves nothing behind', async () => {
     const { engine, log } = await play();
     const endLoop = await busy(engine, 'loop');
     const abort = new AbortController();
@@ -201,7 +202,7 @@ describe('two models and memory for one', () => {
 });
 
 describe('the waiting line of a model', () => {
-  test('is bounded: one more is refused with the time to come again, but the owner is let in', async () => {
+  costly('is bounded: one more is refused with the time to come again, but the owner is let in', async () => {
     const { engine } = await play();
     const endLoop = await busy(engine, 'loop', false);
     const asked = { model: 'loop', owner: false };
@@ -219,7 +220,7 @@ describe('the waiting line of a model', () => {
     expect(slotOf(engine, 'loop')).toMatchObject({ running: 0, waiting: 0 });
   });
 
-  test('is left after a while by who got no row', async () => {
+  costly('is left after a while by who got no row', async () => {
     const { engine, clock } = await play();
     const endLoop = await busy(engine, 'loop');
     const second = textOf(engine, { model: 'loop', owner: false }).catch((error: unknown) => error);
@@ -232,7 +233,7 @@ describe('the waiting line of a model', () => {
     await endLoop();
   });
 
-  test('may be left by a reader that only heard that it was accepted', async () => {
+  costly('may be left by a reader that only heard that it was accepted', async () => {
     const { engine } = await play();
     const endLoop = await busy(engine, 'loop');
     const events = ask(engine, { model: 'loop' });
@@ -244,21 +245,21 @@ describe('the waiting line of a model', () => {
   });
 });
 
-test('a storm of requests to a cold model loads it once', async () => {
+costly('a storm of requests to a cold model loads it once', async () => {
   const { engine, log } = await play({ rows: 2 });
   const answers = Array.from({ length: 8 }, () => textOf(engine, { model: 'say' }));
   expect(new Set(await Promise.all(answers))).toEqual(new Set(['Hello there, this']));
   expect(loadsIn(log)).toBe(1);
 });
 
-test('no more models than may be are in memory, however much is free', async () => {
+costly('no more models than may be are in memory, however much is free', async () => {
   const { engine } = await play({ budget: set(GIB), maxLoadedModels: 1 });
   await textOf(engine, { model: 'say' });
   await textOf(engine, { model: 'loop' });
   expect(engine.snapshot().map(({ state }) => state)).toEqual(['absent', 'ready']);
 });
 
-test('what a model really takes is learned, and counts from then on', async () => {
+costly('what a model really takes is learned, and counts from then on', async () => {
   const { engine } = await play();
   const before = slotOf(engine, 'say');
   expect(before).toMatchObject({ isMeasured: false, bytes: before.predicted.totalBytes });
@@ -274,26 +275,29 @@ test('what a model really takes is learned, and counts from then on', async () =
 });
 
 describe('a model that does not fit by the estimate', () => {
-  test("is tried for the owner where the estimate is only the machine's, and refused to others with the sum", async () => {
-    const { engine } = await play({ budget: estimated(1) });
-    await expect(textOf(engine, { model: 'say', owner: false })).rejects.toMatchObject({
-      code: 'insufficient_memory',
-      retryAfterS: undefined,
-      message: expect.stringMatching(
-        /needs 0\.2 GiB, 0\.0 of 0\.0 GiB are free \(the limit is what this machine lets models have\)\.$/u,
-      ) as string,
-    });
-    expect(await textOf(engine, { model: 'say' })).toBe('Hello there, this');
-  });
+  costly(
+    "is tried for the owner where the estimate is only the machine's, and refused to others with the sum",
+    async () => {
+      const { engine } = await play({ budget: estimated(1) });
+      await expect(textOf(engine, { model: 'say', owner: false })).rejects.toMatchObject({
+        code: 'insufficient_memory',
+        retryAfterS: undefined,
+        message: expect.stringMatching(
+          /needs 0\.2 GiB, 0\.0 of 0\.0 GiB are free \(the limit is what this machine lets models have\)\.$/u,
+        ) as string,
+      });
+      expect(await textOf(engine, { model: 'say' })).toBe('Hello there, this');
+    },
+  );
 
-  test('takes the place of idle ones when it is tried', async () => {
+  costly('takes the place of idle ones when it is tried', async () => {
     const { engine } = await play({ budget: estimated(1) });
     await textOf(engine, { model: 'say' });
     expect(await textOf(engine, { model: 'loop' })).toBe('One two three');
     expect(slotOf(engine, 'say').state).toBe('absent');
   });
 
-  test("is refused to the owner too where the limit is the owner's word", async () => {
+  costly("is refused to the owner too where the limit is the owner's word", async () => {
     const { engine } = await play({ budget: set(1) });
     await expect(textOf(engine, { model: 'say' })).rejects.toMatchObject({
       code: 'insufficient_memory',
@@ -303,7 +307,7 @@ describe('a model that does not fit by the estimate', () => {
 });
 
 describe('a model that nobody asks', () => {
-  test('gives its memory back after the time that was set, counted from its last request', async () => {
+  costly('gives its memory back after the time that was set, counted from its last request', async () => {
     const { engine, clock } = await play({ idleUnloadMs: 30 * MINUTE });
     await textOf(engine, { model: 'say' });
     clock.turn(20 * MINUTE);
@@ -316,7 +320,7 @@ describe('a model that nobody asks', () => {
     expect(await textOf(engine, { model: 'say' })).toBe('Hello there, this');
   });
 
-  test('stays while one request runs however long', async () => {
+  costly('stays while one request runs however long', async () => {
     const { engine, clock } = await play({ idleUnloadMs: MINUTE });
     const end = await busy(engine, 'loop');
     clock.turn(60 * MINUTE);
@@ -326,14 +330,14 @@ describe('a model that nobody asks', () => {
     await until(engine, 'loop', 'absent');
   });
 
-  test('goes as well when its coordinator had it loaded and nobody came', async () => {
+  costly('goes as well when its coordinator had it loaded and nobody came', async () => {
     const { engine, clock } = await play({ idleUnloadMs: MINUTE });
     await engine.load('say');
     clock.turn(MINUTE);
     await until(engine, 'say', 'absent');
   });
 
-  test('stays when that is what was set', async () => {
+  costly('stays when that is what was set', async () => {
     const { engine, clock } = await play({ idleUnloadMs: 0 });
     await textOf(engine, { model: 'say' });
     clock.turn(7 * 24 * 60 * MINUTE);
@@ -342,7 +346,7 @@ describe('a model that nobody asks', () => {
 });
 
 describe('a model that is kept', () => {
-  test('is loaded at the start, and is neither idle for too long nor in the way of others', async () => {
+  costly('is loaded at the start, and is neither idle for too long nor in the way of others', async () => {
     const { engine, clock } = await play({ keepLoaded: ['say'], idleUnloadMs: MINUTE });
     engine.loadKept();
     await until(engine, 'say', 'ready');
@@ -354,7 +358,7 @@ describe('a model that is kept', () => {
     expect(slotOf(engine, 'say')).toMatchObject({ state: 'ready', pinned: true });
   });
 
-  test('has its place even before it is there', async () => {
+  costly('has its place even before it is there', async () => {
     const { engine } = await play({ keepLoaded: ['say'] });
     await expect(textOf(engine, { model: 'loop', owner: false })).rejects.toMatchObject({
       code: 'insufficient_memory',

@@ -9,6 +9,7 @@ import { PackageCopy } from '../support/package-copy.js';
 import { RangeServer } from '../support/range-server.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 import { HAS_TMUX, Terminal } from '../support/terminal.js';
+import { costly } from '../support/costly.js';
 
 /** Bare `start` on a machine without settings: at a terminal it asks, elsewhere it says what it takes. */
 
@@ -89,7 +90,7 @@ describe('without a terminal', () => {
     expect(await started.stop()).toBe(0);
   });
 
-  test('a named model is fetched and asked; the settings keep what was decided', async () => {
+  costly('a named model is fetched and asked; the settings keep what was decided', async () => {
     using temporary = new TemporaryHome();
     const { folder, config } = temporary.home;
     const args = ['start', '--port', '0', '--model', 'story', '--keep-loaded'];
@@ -100,7 +101,7 @@ describe('without a terminal', () => {
     expect(await started.stop()).toBe(0);
   });
 
-  test('--yes takes the first proposal', async () => {
+  costly('--yes takes the first proposal', async () => {
     using temporary = new TemporaryHome();
     await using started = new RunningCommand(['start', '--port', '0', '--yes'], temporary.home.folder, here(), [
       installed.program,
@@ -109,7 +110,7 @@ describe('without a terminal', () => {
     expect(await started.stop()).toBe(0);
   });
 
-  test('a download that was killed goes on in the next first run', async () => {
+  costly('a download that was killed goes on in the next first run', async () => {
     using temporary = new TemporaryHome();
     const { folder, config } = temporary.home;
     server.fault = ({ before }) => (before === 0 ? undefined : { kind: 'stall', afterBytes: 0 });

@@ -11,6 +11,7 @@ import { eventually } from '../support/eventually.js';
 import { loopModel } from '../support/made-models.js';
 import { problemsWith } from '../support/published-schema.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { sampled } from '../support/costly.js';
 
 /** What launchd sets: a service writes its log to a file. */
 const AS_SERVICE = { XPC_SERVICE_NAME: 'io.darkbloom.provider-node' };
@@ -129,7 +130,7 @@ describe.each([
     expect(Running.parse(JSON.parse(stdout)).requests.running).toBe(state.endsWith('busy') ? 1 : 0);
   });
 
-  test.concurrent.for(NAMES)('%s --json is as published', async (name, { expect }) => {
+  test.concurrent.for(sampled(NAMES, state))('%s --json is as published', async (name, { expect }) => {
     const { code, stdout, stderr } = await runCommand(argumentsOf(name), home.folder, {
       ...COLOURFUL,
       DARKBLOOM_PROVIDER_HTTP_PORT: '0',

@@ -13,6 +13,7 @@ import { loopModel } from '../support/made-models.js';
 import { hasProc } from '../support/processes.js';
 import { installAgent, LaunchedAgent } from '../support/reboot.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly, sampled } from '../support/costly.js';
 
 vi.setConfig({ testTimeout: 180_000 }); // each story starts many processes, one after another
 
@@ -70,7 +71,7 @@ class Client {
 }
 
 describe.skipIf(!hasProc)('after everything was killed at once', () => {
-  test('the service in local mode answers again, whatever the dead one left behind', async () => {
+  costly('the service in local mode answers again, whatever the dead one left behind', async () => {
     const client = await (async () => {
       await using before = new LaunchedAgent(plist);
       const known = await Client.of(`http://127.0.0.1:${port}`, home.ownerKey);
@@ -92,7 +93,7 @@ describe.skipIf(!hasProc)('after everything was killed at once', () => {
     expect((await runCommand(['why', '--json'], home.folder)).stdout).toContain('"served"');
   });
 
-  test('in the middle of a paid stream no money stays on hold, and the next request is answered', async () => {
+  costly('in the middle of a paid stream no money stays on hold, and the next request is answered', async () => {
     const client = await (async () => {
       await using before = new LaunchedAgent(plist);
       const known = await Client.of(`http://127.0.0.1:${port}`, home.ownerKey);
@@ -116,7 +117,7 @@ describe.skipIf(!hasProc)('after everything was killed at once', () => {
     expect((await client.ask({}, { 'x-darkbloom-route': 'none' })).status).toBe(200);
   });
 
-  test.each(['the coordinator', 'the provider'])(
+  test.each(sampled(['the coordinator', 'the provider']))(
     'the linked service answers again when %s comes up first',
     async (first) => {
       const coordinatorHome = homeAt(join(userHome, 'coordinator'));

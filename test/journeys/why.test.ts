@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { copyFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, vi } from 'vitest';
 import { z } from 'zod';
 import { askDaemon } from '../../src/cli/control-client.js';
 import { homeAt, type Home } from '../../src/config.js';
@@ -19,6 +19,7 @@ import { portOf } from '../support/port-of.js';
 import { hasSharedFixtures, ownFixture, sharedFixture } from '../support/shared-fixtures.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 import { TlsFront } from '../support/tls-front.js';
+import { costly } from '../support/costly.js';
 
 vi.setConfig({ testTimeout: 240_000 }); // each story is many processes, one after another
 
@@ -86,7 +87,7 @@ class TwoHomes implements Disposable {
 
 const FREE_PORT = ['--port', '0'];
 describe('in local mode', () => {
-  test('a daemon that is not there, one that is paused, and one that says nothing', async () => {
+  costly('a daemon that is not there, one that is paused, and one that says nothing', async () => {
     using temporary = new TemporaryHome();
     const { home } = temporary;
     expect(await why(home)).toMatchObject({ cause: 'not_running', next_step: expect.stringMatching(/start$/u) });
@@ -105,7 +106,7 @@ describe('in local mode', () => {
     expect(await why(home)).toMatchObject({ cause: 'served' });
   });
 
-  test('one that stops while a long request runs', async () => {
+  costly('one that stops while a long request runs', async () => {
     using temporary = new TemporaryHome();
     const { home } = temporary;
     const env = { DARKBLOOM_PROVIDER_MODELS_FILES: `loop=${loopModel()}` };
@@ -133,7 +134,7 @@ describe('in local mode', () => {
     expect(await again.stop()).toBe(0);
   });
 
-  test('a port that another program has', async () => {
+  costly('a port that another program has', async () => {
     using temporary = new TemporaryHome();
     const { home } = temporary;
     const other = createServer().listen(0, '127.0.0.1');
@@ -153,7 +154,7 @@ describe('in local mode', () => {
     await new Promise((resolve) => other.close(resolve));
   });
 
-  test('a model whose file the settings name and that is not there', async () => {
+  costly('a model whose file the settings name and that is not there', async () => {
     using temporary = new TemporaryHome();
     const { home } = temporary;
     const gone = join(home.folder, 'gone.gguf');
@@ -167,7 +168,7 @@ describe('in local mode', () => {
     await whyBecomes('served', home);
   });
 
-  test('a model whose file was deleted under a running daemon', async () => {
+  costly('a model whose file was deleted under a running daemon', async () => {
     using temporary = new TemporaryHome();
     const { home } = temporary;
     const path = join(home.folder, 'mine.gguf');
@@ -188,7 +189,7 @@ describe('in local mode', () => {
     expect(await why(home, ['mine'])).toMatchObject({ cause: 'served' });
   });
 
-  test('a model that needs more memory than there is', async () => {
+  costly('a model that needs more memory than there is', async () => {
     using temporary = new TemporaryHome();
     const { home } = temporary;
     const big = madeModel('endless-context', ['--say', 'Never said.', '--ctx', '10000000', '--layers', '64']);
@@ -222,7 +223,7 @@ async function localRecord({ folder }: Home) {
 }
 
 describe('linked to a coordinator', () => {
-  test('that is not there', async () => {
+  costly('that is not there', async () => {
     using homes = new TwoHomes();
     const { home, other } = homes;
     const port = await (async () => {
@@ -240,7 +241,7 @@ describe('linked to a coordinator', () => {
     await whyBecomes('served', home);
   });
 
-  test('that does not know the link token, nor after the new link the daemon that was not restarted', async () => {
+  costly('that does not know the link token, nor after the new link the daemon that was not restarted', async () => {
     using homes = new TwoHomes();
     const { home, other } = homes;
     await using coordinator = await startedCoordinator(other);
@@ -261,7 +262,7 @@ describe('linked to a coordinator', () => {
     await whyBecomes('served', home);
   });
 
-  test('to which the answers to its challenges do not come', async () => {
+  costly('to which the answers to its challenges do not come', async () => {
     await using stage = await StartedCoordinator.start();
     const { coordinator, clock, ownerToken } = stage;
     await using way = await LossyWay.listen(coordinator.url);
@@ -296,7 +297,7 @@ describe('linked to a coordinator', () => {
     await whyBecomes('served', home);
   });
 
-  test('behind TLS that is not trusted, then behind one of another name', async () => {
+  costly('behind TLS that is not trusted, then behind one of another name', async () => {
     using homes = new TwoHomes();
     const { home, other } = homes;
     await using coordinator = await startedCoordinator(other);
@@ -319,7 +320,7 @@ describe('linked to a coordinator', () => {
     await whyBecomes('served', home, env);
   });
 
-  test('that speaks no TLS where TLS was expected', async () => {
+  costly('that speaks no TLS where TLS was expected', async () => {
     using homes = new TwoHomes();
     const { home, other } = homes;
     await using coordinator = await startedCoordinator(other);
@@ -329,7 +330,7 @@ describe('linked to a coordinator', () => {
     expect(told.next_step).toContain(`darkbloom-provider link ${coordinator.url}`);
   });
 
-  test('that does not route to this runtime', async () => {
+  costly('that does not route to this runtime', async () => {
     await using coordinator = await FakeCoordinator.listen();
     using temporary = new TemporaryHome();
     const { home } = temporary;
