@@ -1,10 +1,10 @@
 import { accessSync, constants, statfsSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { z } from 'zod';
 import { environment, loadSettings, type Home } from '../config.js';
 import { poolOptionsOf } from '../engine/pool-settings.js';
 import { ModelPool } from '../engine/pool.js';
 import { DarkbloomError, toFailure } from '../errors.js';
+import { refuseTakenPort } from '../http/server.js';
 import { GREEDY, PLAIN } from '../inference/types.js';
 import { silentLog } from '../log.js';
 import { systemCommands } from '../machine/commands.js';
@@ -112,10 +112,15 @@ async function checkPort(home: Home): Promise<Outcome> {
   const { host, port } = loadSettings(home, environment, {}).http;
   const running = await runningHere(home);
   if (running !== undefined) return running;
-  const fix = 'Stop the other program, or choose another port: darkbloom-provider config set http.port N';
-  return (await isFree(host, port))
-    ? good(`${port} is free`)
-    : { verdict: 'bad', detail: `${port} of ${host} is in use`, fix };
+  try {
+    await refuseTakenPort({ host, port });
+    return good(`${port} is free`);
+  } catch (error) {
+    const { code, message } = toFailure(error);
+    if (code !== 'port_in_use') return { verdict: 'bad', detail: message };
+    const fix = 'Stop the other program, or choose another port: darkbloom-provider config set http.port N';
+    return { verdict: 'bad', detail: `${port} of ${host} is in use`, fix };
+  }
 }
 
 /** What the daemon of this home says of its port; a coordinator alone has no control socket and is asked over HTTP. */
@@ -129,14 +134,6 @@ async function runningHere(home: Home): Promise<Outcome | undefined> {
   }
   const record = await answeringDaemon(home.discovery);
   return record === undefined ? undefined : good(`a daemon answers on ${record.base_url}`);
-}
-
-function isFree(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, host, () => server.close(() => resolve(true)));
-  });
 }
 
 function checkDisk(home: Home): Outcome {
