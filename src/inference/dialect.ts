@@ -31,7 +31,7 @@ export interface Reply {
 /** One API's way to say the same: its request as a chat body, our events as its reply, our errors in its shape. */
 export interface Dialect {
   /** The field that holds what the model is to read, where it is not `messages`. */
-  promptField?: 'input' | 'prompt';
+  promptField?: 'messages' | 'input' | 'prompt';
   /** The dialect that a body on this path is really in, where the path takes two. */
   of?: (body: JsonObject) => Dialect;
   /** @throws DarkbloomError `invalid_request` naming the field. */

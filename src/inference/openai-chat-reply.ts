@@ -55,8 +55,7 @@ export class OpenAiChatReply implements Reply {
   }
 
   failure(error: DarkbloomError): string {
-    const { type, message, wireCode } = error;
-    return `data: ${JSON.stringify({ error: { type, message, code: wireCode } })}\n\n`;
+    return openAiFailure(error);
   }
 
   body(): JsonObject {
@@ -89,9 +88,7 @@ export class OpenAiChatReply implements Reply {
 
   /** Clients look under either name; a coordinator needs one. */
   #reasoningFields(text: string): JsonObject {
-    return this.#facts.forWire === true
-      ? { reasoning_content: text }
-      : { reasoning_content: text, reasoning: text };
+    return this.#facts.forWire === true ? { reasoning_content: text } : { reasoning_content: text, reasoning: text };
   }
 
   #finishReason(done: Extract<ChatEvent, { type: 'done' }>): FinishReason {
@@ -125,6 +122,11 @@ export class OpenAiChatReply implements Reply {
   #usage(usage: Usage): string {
     return `data: ${JSON.stringify({ ...this.#head('chat.completion.chunk'), choices: [], usage: openAiUsage(usage, this.#reasoning !== '') })}`;
   }
+}
+
+/** The last event of a stream that broke. */
+export function openAiFailure({ type, message, wireCode }: DarkbloomError): string {
+  return `data: ${JSON.stringify({ error: { type, message, code: wireCode } })}\n\n`;
 }
 
 /** A provider that stopped at the bound may say `stop`; the client is told `length`. */

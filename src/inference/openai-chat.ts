@@ -8,6 +8,7 @@ import {
   refused,
   SAMPLING_FIELDS,
   STREAM_FIELDS,
+  TemplateArguments,
   tokens,
   wholeNumberFrom,
 } from './openai-fields.js';
@@ -27,32 +28,9 @@ import { parseBody, refusedField } from './validation.js';
 /** The chat body: what the wire carries and what OpenAI clients send. Unknown fields are ignored. */
 
 const MAX_SCOPE_CHARACTERS = 256;
-const MAX_TEMPLATE_ARGUMENTS = 16;
-const MAX_TEMPLATE_TEXT_CHARACTERS = 256;
 
 /** What llama.cpp's own server uses when a request does not say. */
 const DEFAULTS = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 } as const;
-
-/** Texts that cannot spell a control token, since they stand in the template's own text. */
-const templateText = z
-  .string()
-  .max(MAX_TEMPLATE_TEXT_CHARACTERS, `must be at most ${MAX_TEMPLATE_TEXT_CHARACTERS} characters`)
-  .regex(/^[\p{L}\p{N} _.,:/-]*$/u, 'must be letters, digits, spaces and _ . , : / -');
-const TemplateArguments = z
-  .record(
-    z.string().regex(/^[a-z]\w*$/iu),
-    z.union([z.boolean(), z.number(), z.null(), templateText], 'must be a boolean, a number, null or a short text'),
-    'must be an object of the names that the template knows',
-  )
-  .superRefine((given, context) => {
-    const names = Object.keys(given);
-    if (names.length > MAX_TEMPLATE_ARGUMENTS) context.addIssue(`must be at most ${MAX_TEMPLATE_ARGUMENTS} names`);
-    const taken = names.find((name) => OWN_TEMPLATE_NAMES.has(name));
-    if (taken !== undefined) {
-      context.addIssue({ code: 'custom', path: [taken], message: 'must be left out: the request itself sets it' });
-    }
-  });
-const OWN_TEMPLATE_NAMES = new Set(['messages', 'tools', 'add_generation_prompt', 'bos_token', 'eos_token']);
 
 const ChatBody = z.object({
   model: z.string('must be a string').min(1, 'must not be empty'),
@@ -69,7 +47,7 @@ const ChatBody = z.object({
   parallel_tool_calls: flag,
   response_format: ChatFormat,
   reasoning_effort: effort,
-  chat_template_kwargs: TemplateArguments.nullish(),
+  chat_template_kwargs: TemplateArguments,
   ...STREAM_FIELDS,
   ...HINT_FIELDS,
   store: z.literal(false, 'must be false: nothing is stored here').nullish(),

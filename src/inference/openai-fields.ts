@@ -6,6 +6,9 @@ const MAX_STOPS = 4;
 const MAX_STOP_CHARACTERS = 256;
 const MAX_LOGIT_BIASES = 1_024;
 const MAX_CACHE_KEY_CHARACTERS = 512;
+const MAX_TEMPLATE_ARGUMENTS = 16;
+const MAX_TEMPLATE_TEXT_CHARACTERS = 256;
+const OWN_TEMPLATE_NAMES = new Set(['messages', 'tools', 'add_generation_prompt', 'bos_token', 'eos_token']);
 export const MAX_TOP_LOGPROBS = 20;
 
 export const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh'] as const;
@@ -79,3 +82,24 @@ export const HINT_FIELDS = {
   prompt_cache_retention: hint,
   service_tier: z.enum(['auto', 'default'], "must be 'auto' or 'default'").nullish(),
 };
+
+/** Texts that cannot spell a control token, since they stand in the template's own text. */
+const templateText = z
+  .string()
+  .max(MAX_TEMPLATE_TEXT_CHARACTERS, `must be at most ${MAX_TEMPLATE_TEXT_CHARACTERS} characters`)
+  .regex(/^[\p{L}\p{N} _.,:/-]*$/u, 'must be letters, digits, spaces and _ . , : / -');
+export const TemplateArguments = z
+  .record(
+    z.string().regex(/^[a-z]\w*$/iu),
+    z.union([z.boolean(), z.number(), z.null(), templateText], 'must be a boolean, a number, null or a short text'),
+    'must be an object of the names that the template knows',
+  )
+  .superRefine((given, context) => {
+    const names = Object.keys(given);
+    if (names.length > MAX_TEMPLATE_ARGUMENTS) context.addIssue(`must be at most ${MAX_TEMPLATE_ARGUMENTS} names`);
+    const taken = names.find((name) => OWN_TEMPLATE_NAMES.has(name));
+    if (taken !== undefined) {
+      context.addIssue({ code: 'custom', path: [taken], message: 'must be left out: the request itself sets it' });
+    }
+  })
+  .nullish();

@@ -101,7 +101,7 @@ export function toolChoiceOf(choice: z.infer<typeof ChatToolChoice>): ToolChoice
 }
 
 /** Why these tools cannot be chosen from like this. */
-export function choiceProblem(choice: ToolChoice, tools: readonly Tool[]): string | undefined {
+export function choiceProblem(choice: ToolChoice, tools: readonly { name: string }[]): string | undefined {
   if (choice === 'auto' || choice === 'none') return undefined;
   if (tools.length === 0) return "cannot ask for a call without 'tools'";
   if (choice === 'required' || tools.some((tool) => tool.name === choice.name)) return undefined;

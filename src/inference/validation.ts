@@ -8,7 +8,9 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   const parsed = schema.safeParse(body, { error: kindExpected });
   if (parsed.success) return parsed.data;
   const issue = deepestIssue(parsed.error.issues);
-  throw refusedField(body, issue?.path.map(String) ?? [], issue?.message ?? 'invalid');
+  const path = issue?.path.map(String) ?? [];
+  if (issue?.code === 'invalid_key') path.pop(); // what stands there in a name's place is the client's own text
+  throw refusedField(body, path, issue?.message ?? 'invalid');
 }
 
 /** The refusal of one field of a body, with the limit that it breaks. */
