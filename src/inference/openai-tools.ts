@@ -34,10 +34,10 @@ function isDeeperThan(value: unknown, depth: number): boolean {
 }
 
 /** A function as the Responses API writes it; chat has it one level deeper. */
-export const FlatFunction = z.object({ name, description, parameters: schema.nullish(), strict });
+const FlatFunction = z.object({ name, description, parameters: schema.nullish(), strict });
 const onlyFunctions = z.literal('function', 'only tools of the type function are supported');
 const ChatTool = z.object({ type: onlyFunctions, function: FlatFunction });
-export const FlatTool = FlatFunction.extend({ type: onlyFunctions });
+const FlatTool = z.object({ type: onlyFunctions, ...FlatFunction.shape });
 
 export const ChatTools = toolList(ChatTool, (tool) => tool.function.name, ['function', 'name']);
 export const FlatTools = toolList(FlatTool, (tool) => tool.name, ['name']);
@@ -69,20 +69,24 @@ export const FlatToolChoice = z
   .nullish();
 
 const FORMATS = ['text', 'json_object', 'json_schema'] as const;
-const formatType = z.enum(FORMATS, `must be one of ${FORMATS.join(', ')}`);
+const FORMAT_RULE = `must be one of ${FORMATS.join(', ')}`;
 const NamedSchema = z.object({ name, description, schema, strict });
 export const ChatFormat = z
-  .object({ type: formatType, json_schema: NamedSchema.optional() })
+  .object({ type: z.enum(FORMATS, FORMAT_RULE), json_schema: NamedSchema.optional() })
   .refine(({ type, json_schema: named }) => type !== 'json_schema' || named !== undefined, {
     path: ['json_schema'],
     message: 'must be an object with a schema',
   })
   .nullish();
 export const FlatFormat = z
-  .union([
-    NamedSchema.extend({ type: z.literal('json_schema') }),
-    z.object({ type: formatType.exclude(['json_schema']) }),
-  ])
+  .discriminatedUnion(
+    'type',
+    [
+      z.object({ type: z.enum(['text', 'json_object']) }),
+      z.object({ type: z.literal('json_schema'), ...NamedSchema.shape }),
+    ],
+    FORMAT_RULE,
+  )
   .nullish();
 
 export function toolsOf(tools: z.infer<typeof ChatTools>): Tool[] {
