@@ -2,7 +2,7 @@ import { Database } from '../database.js';
 import { createApp } from '../http/app.js';
 import { listen, type HttpServer } from '../http/server.js';
 import { anthropicMessages } from '../inference/anthropic.js';
-import { openAiChat } from '../inference/openai.js';
+import { openAiChat, openAiCompletions, openAiResponses } from '../inference/openai.js';
 import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
 import { addAccountRoutes } from './account-routes.js';
@@ -81,6 +81,8 @@ export class Coordinator {
         return context.json({ status: 'ok', ...draining, providers: fleet.machines.length, version });
       });
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
+      app.post('/v1/completions', (context) => infer(context, openAiCompletions, deps));
+      app.post('/v1/responses', (context) => infer(context, openAiResponses, deps));
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
       addModelRoutes(app, deps);
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });

@@ -54,14 +54,15 @@ export async function infer(context: HttpContext, dialect: Dialect, deps: DoorDe
 
 async function inferInside(
   context: HttpContext,
-  dialect: Dialect,
+  pathDialect: Dialect,
   deps: DoorDeps,
   leave: () => void,
 ): Promise<Response> {
   const receivedAt = performance.now();
   const caller = authenticate(context, deps.accounts);
   const body = await readJson(context, MAX_REQUEST_BYTES);
-  const model = checkedModel(body, caller);
+  const dialect = pathDialect.of?.(body) ?? pathDialect;
+  const model = checkedModel(body, caller, dialect);
   const mode = routeOf(context, caller, deps);
   const builds = resolve(model, mode, caller, deps);
   const chat = toChat(dialect, body);
@@ -113,6 +114,7 @@ async function inferInside(
   const { stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
   const reply = dialect.reply({
     requestId: jobId,
+    asked: body,
     created: Math.floor(deps.clock.now() / 1_000),
     model,
     includeUsage: isJsonObject(streamOptions) && streamOptions['include_usage'] === true,
@@ -126,7 +128,7 @@ async function inferInside(
   });
 }
 
-function checkedModel(body: JsonObject, caller: Caller): string {
+function checkedModel(body: JsonObject, caller: Caller, { promptField = 'messages' }: Dialect): string {
   const { model } = body;
   if (typeof model !== 'string' || model === '') {
     throw new DarkbloomError('invalid_request', "'model' is missing: name one of GET /v1/models.", { param: 'model' });
@@ -135,9 +137,9 @@ function checkedModel(body: JsonObject, caller: Caller): string {
   if (allowed.length > 0 && !allowed.includes(model)) {
     throw new DarkbloomError('model_not_allowed', `This key may not use '${model}'.`, { param: 'model' });
   }
-  const { messages, input } = body;
-  if (!(Array.isArray(messages) && messages.length > 0) && input === undefined) {
-    throw new DarkbloomError('invalid_request', "'messages' is missing or empty.", { param: 'messages' });
+  const prompt = body[promptField] ?? [];
+  if (Array.isArray(prompt) && prompt.length === 0) {
+    throw new DarkbloomError('invalid_request', `'${promptField}' is missing or empty.`, { param: promptField });
   }
   if (typeof body['n'] === 'number' && body['n'] > 1) {
     throw new DarkbloomError('invalid_request', "'n': only one answer for each request is supported.", { param: 'n' });
@@ -187,10 +189,10 @@ type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
  *  output bound one is left, so that what is held for is what is asked for.
  *  @throws DarkbloomError `invalid_request`, `too_large`. */
 function toChat(dialect: Dialect, { darkbloom: _ours, ...body }: JsonObject): JsonObject {
-  const { max_tokens, max_completion_tokens, max_output_tokens: last, ...rest } = dialect.lower(body);
-  const { maxTokens: first } = parseChat({ ...rest, max_tokens, max_completion_tokens });
-  const bound = first ?? (typeof last === 'number' && last >= 1 ? Math.floor(last) : undefined);
-  const chat = bound === undefined ? rest : { ...rest, max_tokens: bound };
+  const lowered = dialect.lower(body);
+  const { maxTokens } = parseChat(lowered);
+  const { max_tokens: _1, max_completion_tokens: _2, max_output_tokens: _3, ...rest } = lowered;
+  const chat = maxTokens === undefined ? rest : { ...rest, max_tokens: maxTokens };
   const bytes = Buffer.byteLength(asText(chat));
   if (bytes <= MAX_REQUEST_BYTES) return chat;
   throw new DarkbloomError(

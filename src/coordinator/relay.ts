@@ -216,7 +216,7 @@ async function* tryOn(
 /** What is wrong with the request itself is wrong on every machine. */
 function mayWorkElsewhere({ code, status }: DarkbloomError): boolean {
   if (code === 'provider_error') return status >= 500;
-  return code !== 'context_length_exceeded' && code !== 'invalid_request' && code !== 'cancelled';
+  return !['context_length_exceeded', 'invalid_request', 'unprocessable', 'cancelled'].includes(code);
 }
 
 function usageOf(

@@ -3,7 +3,7 @@ import { Hono, type Context } from 'hono';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import type { Dialect } from '../inference/dialect.js';
-import { openAiChat } from '../inference/openai.js';
+import { openAiChat, openAiCompletions, openAiResponses } from '../inference/openai.js';
 import type { Log } from '../log.js';
 
 /** Rules that hold on every route: paths, request ids, error bodies. */
@@ -17,7 +17,7 @@ export type HttpApp = Hono<HttpVariables>;
 const MAX_REQUEST_ID_CHARACTERS = 200;
 
 /** Errors that the SDKs would retry after a long sleep although nothing can have changed. */
-const NO_RETRY = new Set([402, 409]);
+const NO_RETRY = new Set([402, 409, 501]);
 const NO_RETRY_CODES = new Set(['machine_offline', 'model_not_loaded', 'paused']);
 
 export function createApp(log: Log): HttpApp {
@@ -56,9 +56,21 @@ function isMessagesPath(context: HttpContext): boolean {
   return pathOf(context).startsWith('/v1/messages');
 }
 
+function dialectOf(context: HttpContext): Dialect {
+  if (isMessagesPath(context)) return anthropicMessages;
+  switch (pathOf(context)) {
+    case '/v1/completions':
+      return openAiCompletions;
+    case '/v1/responses':
+      return openAiResponses;
+    default:
+      return openAiChat;
+  }
+}
+
 /** An error in the shape of the path's API. */
 function failed(context: HttpContext, error: DarkbloomError): Response {
-  const dialect: Dialect = isMessagesPath(context) ? anthropicMessages : openAiChat;
+  const dialect = dialectOf(context);
   if (error.retryAfterS !== undefined) context.header('Retry-After', String(error.retryAfterS));
   if (NO_RETRY.has(error.status) || NO_RETRY_CODES.has(error.code)) context.header('x-should-retry', 'false');
   if (error.status === 401) context.header('WWW-Authenticate', 'Bearer');

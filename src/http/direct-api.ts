@@ -4,7 +4,7 @@ import { DarkbloomError } from '../errors.js';
 import { answer } from '../inference/answer.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import type { Dialect } from '../inference/dialect.js';
-import { openAiChat } from '../inference/openai.js';
+import { openAiChat, openAiCompletions, openAiResponses } from '../inference/openai.js';
 import { isJsonObject, type Generator, type JsonObject } from '../inference/types.js';
 import type { Log } from '../log.js';
 import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
@@ -38,6 +38,8 @@ export function createDirectApi(options: DirectOptions): HttpApp {
     return context.json({ object: 'list', data: data.sort((a, b) => a.id.localeCompare(b.id)) });
   });
   app.post('/v1/chat/completions', (context) => infer(context, openAiChat, options, cacheScope));
+  app.post('/v1/completions', (context) => infer(context, openAiCompletions, options, cacheScope));
+  app.post('/v1/responses', (context) => infer(context, openAiResponses, options, cacheScope));
   app.post('/v1/messages', (context) => infer(context, anthropicMessages, options, cacheScope));
   return app;
 }
@@ -58,17 +60,20 @@ function authorize(context: HttpContext, token: string): void {
 
 async function infer(
   context: HttpContext,
-  dialect: Dialect,
+  pathDialect: Dialect,
   options: DirectOptions,
   cacheScope: string,
 ): Promise<Response> {
   authorize(context, options.token);
   const body = await readJson(context, MAX_REQUEST_BYTES);
+  const dialect = pathDialect.of?.(body) ?? pathDialect;
   options.refuse();
   const chat: JsonObject = { ...dialect.lower(body), darkbloom: { owner: true, cache_scope: cacheScope } };
-  const { model, stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
+  const { model, stream, stream_options: streamOptions } = chat;
+  const maxTokens = chat['max_tokens'] ?? chat['max_completion_tokens'] ?? chat['max_output_tokens'];
   const reply = dialect.reply({
     requestId: randomUUID(),
+    asked: body,
     created: Math.floor(options.now() / 1_000),
     model: typeof model === 'string' ? model : '',
     includeUsage: isJsonObject(streamOptions) && streamOptions['include_usage'] === true,

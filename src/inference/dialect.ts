@@ -12,6 +12,8 @@ export interface ReplyFacts {
   includeUsage: boolean;
   /** The client's bound on output tokens. */
   maxTokens: number | undefined;
+  /** The client's own body, for a dialect whose reply repeats parts of it; it went through `lower`. */
+  asked?: JsonObject;
   /** The reply goes to a coordinator, which will write the client's own reply from it. */
   forWire?: true;
 }
@@ -28,6 +30,10 @@ export interface Reply {
 
 /** One API's way to say the same: its request as a chat body, our events as its reply, our errors in its shape. */
 export interface Dialect {
+  /** The field that holds what the model is to read, where it is not `messages`. */
+  promptField?: 'messages' | 'input' | 'prompt';
+  /** The dialect that a body on this path is really in, where the path takes two. */
+  of?: (body: JsonObject) => Dialect;
   /** @throws DarkbloomError `invalid_request` naming the field. */
   lower(body: JsonObject): JsonObject;
   reply(facts: ReplyFacts): Reply;

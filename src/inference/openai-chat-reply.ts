@@ -34,7 +34,7 @@ export class OpenAiChatReply implements Reply {
         return [this.#chunk({ content: event.text }, null, {}, event.logprobs)];
       case 'reasoning':
         this.#reasoning += event.text;
-        return [this.#chunk({ reasoning_content: event.text })];
+        return [this.#chunk(this.#reasoningFields(event.text))];
       case 'tool_call': {
         const { index, id, name } = event;
         this.#calls[index] = { id, name, arguments: '' };
@@ -48,15 +48,14 @@ export class OpenAiChatReply implements Reply {
       }
       case 'done': {
         this.#done = event;
-        const finish = this.#chunk({}, finishReason(event, this.#facts.maxTokens));
+        const finish = this.#chunk({}, this.#finishReason(event));
         return this.#facts.includeUsage ? [finish, this.#usage(event.usage)] : [finish];
       }
     }
   }
 
   failure(error: DarkbloomError): string {
-    const { type, message, wireCode } = error;
-    return `data: ${JSON.stringify({ error: { type, message, code: wireCode } })}\n\n`;
+    return openAiFailure(error);
   }
 
   body(): JsonObject {
@@ -69,8 +68,8 @@ export class OpenAiChatReply implements Reply {
     }));
     const message = {
       role: 'assistant',
-      content: this.#text === '' && calls.length > 0 ? null : this.#text,
-      ...(this.#reasoning === '' ? {} : { reasoning_content: this.#reasoning }),
+      content: this.#text,
+      ...(this.#reasoning === '' ? {} : this.#reasoningFields(this.#reasoning)),
       ...(calls.length === 0 ? {} : { tool_calls: calls }),
     };
     return {
@@ -80,11 +79,21 @@ export class OpenAiChatReply implements Reply {
           index: 0,
           message,
           ...(this.#logprobs.length === 0 ? {} : { logprobs: wireLogprobs(this.#logprobs) }),
-          finish_reason: finishReason(done, this.#facts.maxTokens),
+          finish_reason: this.#finishReason(done),
         },
       ],
-      usage: wireUsage(done.usage),
+      usage: openAiUsage(done.usage, this.#reasoning !== ''),
     };
+  }
+
+  /** Clients look under either name; a coordinator needs one. */
+  #reasoningFields(text: string): JsonObject {
+    return this.#facts.forWire === true ? { reasoning_content: text } : { reasoning_content: text, reasoning: text };
+  }
+
+  #finishReason(done: Extract<ChatEvent, { type: 'done' }>): FinishReason {
+    const reason = finishReason(done, this.#facts.maxTokens);
+    return reason === 'stop' && this.#calls.length > 0 ? 'tool_calls' : reason;
   }
 
   #head(object: string): JsonObject {
@@ -111,8 +120,13 @@ export class OpenAiChatReply implements Reply {
   }
 
   #usage(usage: Usage): string {
-    return `data: ${JSON.stringify({ ...this.#head('chat.completion.chunk'), choices: [], usage: wireUsage(usage) })}`;
+    return `data: ${JSON.stringify({ ...this.#head('chat.completion.chunk'), choices: [], usage: openAiUsage(usage, this.#reasoning !== '') })}`;
   }
+}
+
+/** The last event of a stream that broke. */
+export function openAiFailure({ type, message, wireCode }: DarkbloomError): string {
+  return `data: ${JSON.stringify({ error: { type, message, code: wireCode } })}\n\n`;
 }
 
 /** A provider that stopped at the bound may say `stop`; the client is told `length`. */
@@ -131,7 +145,10 @@ function wireLogprobs(logprobs: readonly TokenLogprob[]): JsonObject {
   };
 }
 
-function wireUsage({ promptTokens, cachedTokens = 0, completionTokens, reasoningTokens = 0 }: Usage): JsonObject {
+/** The usage in OpenAI's words; `reasoned`: the answer had reasoning. */
+export function openAiUsage(usage: Usage, reasoned = false): JsonObject {
+  const { promptTokens, cachedTokens = 0, completionTokens } = usage;
+  const reasoningTokens = reasoningTokensOf(usage, reasoned);
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
@@ -139,4 +156,9 @@ function wireUsage({ promptTokens, cachedTokens = 0, completionTokens, reasoning
     ...(cachedTokens === 0 ? {} : { prompt_tokens_details: { cached_tokens: cachedTokens } }),
     ...(reasoningTokens === 0 ? {} : { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   };
+}
+
+/** All of an answer with reasoning whose provider did not count it, as the contract has it. */
+export function reasoningTokensOf({ reasoningTokens = 0, completionTokens }: Usage, reasoned: boolean): number {
+  return reasoningTokens > 0 || !reasoned ? reasoningTokens : completionTokens;
 }

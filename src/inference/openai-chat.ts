@@ -1,69 +1,63 @@
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
-import { PLAIN, type ChatMessage, type ChatRequest, type Role } from './types.js';
-import { parseBody } from './validation.js';
+import {
+  effort,
+  flag,
+  HINT_FIELDS,
+  MAX_TOP_LOGPROBS,
+  refused,
+  SAMPLING_FIELDS,
+  STREAM_FIELDS,
+  TemplateArguments,
+  tokens,
+  wholeNumberFrom,
+} from './openai-fields.js';
+import { Messages, messagesOf } from './openai-messages.js';
+import {
+  ChatFormat,
+  ChatToolChoice,
+  ChatTools,
+  choiceProblem,
+  formatOf,
+  toolChoiceOf,
+  toolsOf,
+} from './openai-tools.js';
+import type { ChatRequest, JsonObject, Sampling } from './types.js';
+import { parseBody, refusedField } from './validation.js';
 
 /** The chat body: what the wire carries and what OpenAI clients send. Unknown fields are ignored. */
 
-const MAX_STOPS = 4;
-const MAX_STOP_CHARACTERS = 256;
 const MAX_SCOPE_CHARACTERS = 256;
 
 /** What llama.cpp's own server uses when a request does not say. */
 const DEFAULTS = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 } as const;
 
-const ROLES: Record<string, Role> = {
-  system: 'system',
-  developer: 'system',
-  user: 'user',
-  assistant: 'assistant',
-  tool: 'tool',
-  function: 'tool',
-};
-
-const TextPart = z.object({ type: z.literal('text', 'only text parts are supported'), text: z.string() });
-const Content = z.union([z.string(), z.null(), z.array(TextPart)], 'must be a string or a list of text parts');
-const Message = z.object({
-  role: z.enum(Object.keys(ROLES), `must be one of ${Object.keys(ROLES).join(', ')}`),
-  content: Content.optional(),
-  tool_calls: z.array(z.unknown()).max(0, 'tool calls are not supported yet').nullish(),
-});
-const numberFrom = (min: number, max: number) => {
-  const range = `must be a number from ${min} to ${max}`;
-  return z.number(range).min(min, range).max(max, range);
-};
-const tokens = z.int('must be a whole number above 0').positive('must be a whole number above 0').nullish();
-const stop = z
-  .string('must be a string')
-  .min(1, 'must not be empty')
-  .max(MAX_STOP_CHARACTERS, `must be at most ${MAX_STOP_CHARACTERS} characters`);
-
 const ChatBody = z.object({
   model: z.string('must be a string').min(1, 'must not be empty'),
-  messages: z.array(Message, 'must be a list').min(1, 'must not be empty'),
+  messages: Messages,
   max_tokens: tokens,
   max_completion_tokens: tokens,
-  temperature: numberFrom(0, 2).nullish(),
-  top_p: numberFrom(0, 1).nullish(),
-  top_k: z.int('must be a whole number').min(0, 'must be 0 or more').nullish(),
-  min_p: numberFrom(0, 1).nullish(),
-  presence_penalty: numberFrom(-2, 2).nullish(),
-  frequency_penalty: numberFrom(-2, 2).nullish(),
-  repetition_penalty: numberFrom(0.01, 10).nullish(),
-  seed: z.int('must be a whole number').nullish(),
-  stop: z
-    .union(
-      [stop, z.array(stop).max(MAX_STOPS, `must be at most ${MAX_STOPS} strings`)],
-      'must be a string or a list of strings',
-    )
-    .nullish(),
+  max_output_tokens: tokens,
+  ...SAMPLING_FIELDS,
   n: z.literal([0, 1], 'only one answer for each request is supported').nullish(),
-  logprobs: z.literal(false, 'log probabilities are not supported yet').nullish(),
-  top_logprobs: z.literal(0, 'log probabilities are not supported yet').nullish(),
-  logit_bias: z.record(z.string().regex(/^\d+$/), numberFrom(-100, 100), 'must be an object of token ids').nullish(),
-  tools: z.array(z.unknown()).max(0, 'tools are not supported yet').nullish(),
-  tool_choice: z.enum(['none', 'auto'], "must be 'none' or 'auto' without tools").nullish(),
-  response_format: z.object({ type: z.literal('text', 'only the type text is supported yet') }).nullish(),
+  logprobs: flag,
+  top_logprobs: wholeNumberFrom(0, MAX_TOP_LOGPROBS).nullish(),
+  tools: ChatTools,
+  tool_choice: ChatToolChoice,
+  parallel_tool_calls: flag,
+  response_format: ChatFormat,
+  reasoning_effort: effort,
+  chat_template_kwargs: TemplateArguments,
+  ...STREAM_FIELDS,
+  ...HINT_FIELDS,
+  store: z.literal(false, 'must be false: nothing is stored here').nullish(),
+  modalities: z.array(z.literal('text', 'only text is supported'), 'must be a list').nullish(),
+  verbosity: z.literal('medium', "must be 'medium' or left out").nullish(),
+  audio: refused('only text is supported'),
+  prediction: refused('predicted outputs are not supported'),
+  web_search_options: refused('there is no web search here'),
+  functions: refused("use 'tools'"),
+  function_call: refused("use 'tool_choice'"),
   endpoint: z.undefined('this provider answers chat requests only').optional(),
   darkbloom: z
     .object({
@@ -73,6 +67,9 @@ const ChatBody = z.object({
     })
     .optional(),
 });
+
+/** The fields that are looked at. */
+export const CHAT_FIELDS = Object.keys(ChatBody.shape);
 
 /** @throws DarkbloomError `invalid_request` naming the field; `unsupported` for an operation other than chat. */
 export function parseChat(body: unknown): ChatRequest {
@@ -85,31 +82,48 @@ export function parseChat(body: unknown): ChatRequest {
   if (other !== undefined) throw new DarkbloomError('unsupported', 'This provider answers chat requests only.');
 
   const chat = parseBody(ChatBody, body);
-  const maxTokens = chat.max_tokens ?? chat.max_completion_tokens ?? undefined;
-  const greedy = chat.top_p === 0; // 0 keeps no token at all; clients that send it want the likeliest
+  const maxTokens = chat.max_tokens ?? chat.max_completion_tokens ?? chat.max_output_tokens ?? undefined;
+  const tools = toolsOf(chat.tools);
+  const toolChoice = toolChoiceOf(chat.tool_choice);
+  const problem = choiceProblem(toolChoice, tools);
+  if (problem !== undefined) throw refusedField(body, ['tool_choice'], problem);
+  const topLogprobs = chat.logprobs === true ? (chat.top_logprobs ?? 0) : undefined;
+  if (topLogprobs === undefined && (chat.top_logprobs ?? 0) > 0) {
+    throw refusedField(body, ['top_logprobs'], "needs 'logprobs': true");
+  }
   return {
     model: chat.model,
-    messages: chat.messages.map(toMessage),
-    ...PLAIN,
+    messages: messagesOf(chat.messages),
     stop: typeof chat.stop === 'string' ? [chat.stop] : (chat.stop ?? []),
     ...(maxTokens === undefined ? {} : { maxTokens }),
-    sampling: {
-      temperature: greedy ? 0 : (chat.temperature ?? DEFAULTS.temperature),
-      topP: greedy ? 1 : (chat.top_p ?? DEFAULTS.topP),
-      topK: chat.top_k ?? DEFAULTS.topK,
-      minP: chat.min_p ?? DEFAULTS.minP,
-      presencePenalty: chat.presence_penalty ?? 0,
-      frequencyPenalty: chat.frequency_penalty ?? 0,
-      repetitionPenalty: chat.repetition_penalty ?? 1,
-      ...(typeof chat.seed === 'number' ? { seed: chat.seed } : {}),
-    },
+    sampling: samplingOf(chat),
+    tools,
+    toolChoice,
+    parallelToolCalls: chat.parallel_tool_calls ?? true,
+    format: formatOf(chat.response_format),
+    templateArguments: { ...reasoningArguments(chat.reasoning_effort), ...chat.chat_template_kwargs },
+    ...(topLogprobs === undefined ? {} : { topLogprobs }),
+    logitBias: chat.logit_bias ?? {},
     ...(chat.darkbloom?.owner === undefined ? {} : { owner: chat.darkbloom.owner }),
     ...(chat.darkbloom?.cache_scope === undefined ? {} : { cacheScope: chat.darkbloom.cache_scope }),
   };
 }
 
-function toMessage(message: z.infer<typeof Message>): ChatMessage {
-  const { content } = message;
-  const text = Array.isArray(content) ? content.map((part) => part.text).join('') : (content ?? '');
-  return { role: ROLES[message.role] ?? 'user', content: text };
+function samplingOf(chat: z.infer<typeof ChatBody>): Sampling {
+  const greedy = chat.top_p === 0; // 0 keeps no token at all; clients that send it want the likeliest
+  return {
+    temperature: greedy ? 0 : (chat.temperature ?? DEFAULTS.temperature),
+    topP: greedy ? 1 : (chat.top_p ?? DEFAULTS.topP),
+    topK: chat.top_k ?? DEFAULTS.topK,
+    minP: chat.min_p ?? DEFAULTS.minP,
+    presencePenalty: chat.presence_penalty ?? 0,
+    frequencyPenalty: chat.frequency_penalty ?? 0,
+    repetitionPenalty: chat.repetition_penalty ?? 1,
+    ...(typeof chat.seed === 'number' ? { seed: chat.seed } : {}),
+  };
+}
+
+/** Templates that know levels read the effort; those that know only on and off read the other. */
+function reasoningArguments(asked: z.infer<typeof effort>): JsonObject {
+  return typeof asked === 'string' ? { reasoning_effort: asked, enable_thinking: asked !== 'none' } : {};
 }

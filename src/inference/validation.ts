@@ -9,9 +9,16 @@ export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
   if (parsed.success) return parsed.data;
   const issue = deepestIssue(parsed.error.issues);
   const path = issue?.path.map(String) ?? [];
-  const field = path.join('.');
-  const message = `${field === '' ? 'The body' : `'${field}'`}: ${issue?.message ?? 'invalid'}; got ${kindOf(valueAt(body, path))}.`;
-  throw new DarkbloomError('invalid_request', message, path[0] === undefined ? {} : { param: path[0] });
+  if (issue?.code === 'invalid_key') path.pop(); // what stands there in a name's place is the client's own text
+  throw refusedField(body, path, issue?.message ?? 'invalid');
+}
+
+/** The refusal of one field of a body, with the limit that it breaks. */
+export function refusedField(body: unknown, path: readonly string[], limit: string): DarkbloomError {
+  const [param] = path;
+  const field = param === undefined ? 'The body' : `'${path.join('.')}'`;
+  const message = `${field}: ${limit}; got ${kindOf(valueAt(body, path))}.`;
+  return new DarkbloomError('invalid_request', message, param === undefined ? {} : { param });
 }
 
 const KINDS: Readonly<Record<string, string>> = {

@@ -225,10 +225,13 @@ describe('over HTTP', () => {
     ['max_tokens 1.5', { ...good, max_tokens: 1.5 }, 'max_tokens', /'max_tokens': must be a whole number above 0/u],
     ['five stops', { ...good, stop: ['a', 'b', 'c', 'd', SECRET] }, 'stop', /'stop': must be at most 4 strings; got a list of 5/u],
     ['an empty stop', { ...good, stop: '' }, 'stop', /'stop': must not be empty/u],
-    ['tools', { ...good, tools: [tool] }, 'tools', /'tools': tools are not supported yet; got a list of 1/u],
-    ['a tool that must be used', { ...good, tool_choice: 'required' }, 'tool_choice', /must be 'none' or 'auto'/u],
-    ['a JSON answer', { ...good, response_format: { type: 'json_object' } }, 'response_format', /only the type text/u],
-    ['log probabilities', { ...good, logprobs: true }, 'logprobs', /'logprobs': log probabilities are not supported yet/u],
+    ['500 tools', { ...good, tools: Array(500).fill(tool) }, 'tools', /'tools': must be at most 128 tools; got a list of 500/u],
+    ['two tools of one name', { ...good, tools: [tool, tool] }, 'tools', /'tools\.1\.function\.name': is the name of two tools/u],
+    ['a call without tools', { ...good, tool_choice: 'required' }, 'tool_choice', /cannot ask for a call without 'tools'/u],
+    ['an unknown format', { ...good, response_format: { type: SECRET } }, 'response_format', /must be one of text, json_object, json_schema/u],
+    ['21 probabilities', { ...good, logprobs: true, top_logprobs: 21 }, 'top_logprobs', /must be a whole number from 0 to 20/u],
+    ['audio', { ...good, audio: { voice: SECRET } }, 'audio', /'audio': must be left out: only text is supported/u],
+    ['an effort nobody knows', { ...good, reasoning_effort: SECRET }, 'reasoning_effort', /must be one of none, minimal/u],
   ]; // prettier-ignore
 
   test.each(BAD)(

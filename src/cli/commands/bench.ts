@@ -1,13 +1,10 @@
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import { Command } from 'commander';
-import { z } from 'zod';
 import { environment, findHome, loadSettings, type Home } from '../../config.js';
 import { poolOptionsOf } from '../../engine/pool-settings.js';
 import { ModelPool } from '../../engine/pool.js';
 import { DarkbloomError } from '../../errors.js';
 import { answer } from '../../inference/answer.js';
-import { readChunk } from '../../inference/chunk-reader.js';
+import { isContent } from '../../inference/types.js';
 import { silentLog } from '../../log.js';
 import { systemCommands } from '../../machine/commands.js';
 import { readMemory } from '../../machine/memory.js';
@@ -15,10 +12,10 @@ import { readCatalog } from '../../models/catalog.js';
 import { installedModels } from '../../models/store.js';
 import { readDiscovery, type DiscoveryRecord } from '../../service/discovery.js';
 import { systemClock } from '../../util/clock.js';
-import { tryJson } from '../../util/json.js';
 import { askStatus } from '../control-client.js';
 import { measureModel, type Answered, type Ask, type ModelFigures } from '../model-bench.js';
 import { progressLine } from '../progress-line.js';
+import { streamChat } from '../stream-chat.js';
 import { print, printFact, style } from '../style.js';
 
 const SCHEMA_VERSION = 1;
@@ -155,52 +152,25 @@ function unknownModel(name: string, aliases: readonly string[]): DarkbloomError 
   );
 }
 
-function bodyOf(model: string, prompt: string, maxTokens: number) {
-  return { model, messages: [{ role: 'user', content: prompt }], max_tokens: maxTokens };
-}
-
 function askEngine(pool: ModelPool, model: string): Ask {
   return async (prompt, maxTokens) => {
     const watch = new StopWatch();
     const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
-    for await (const event of answer(bodyOf(model, prompt, maxTokens), pool, signal)) {
-      if (event.type === 'text') watch.text();
+    const body = { model, messages: [{ role: 'user', content: prompt }], max_tokens: maxTokens };
+    for await (const event of answer(body, pool, signal)) {
+      if (isContent(event)) watch.content();
       if (event.type === 'done') return watch.end(event.usage);
     }
     throw tooSlow();
   };
 }
 
-const UsageChunk = z.object({ usage: z.object({ prompt_tokens: z.number(), completion_tokens: z.number() }) });
-
 function askDaemon({ base_url: baseUrl, api_key: apiKey }: DiscoveryRecord, model: string): Ask {
   return async (prompt, maxTokens) => {
-    const watch = new StopWatch();
-    const body = { ...bodyOf(model, prompt, maxTokens), stream: true, stream_options: { include_usage: true } };
-    const response = await fetch(`${baseUrl}/chat/completions`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
-    });
-    if (!response.ok || response.body === null) throw refusal(response.status, await response.text());
-    for await (const line of createInterface({ input: Readable.from(response.body) })) {
-      if ((readChunk(line)?.events.length ?? 0) > 0) watch.text();
-      const usage = UsageChunk.safeParse(tryJson(line.slice('data: '.length))).data?.usage;
-      if (usage !== undefined) {
-        return watch.end({ promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens });
-      }
-    }
-    throw new DarkbloomError('provider_error', 'The answer broke off. `darkbloom-provider logs` may say why.');
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
+    const { ttftMs, writingMs, usage } = await streamChat({ baseUrl, apiKey, model, prompt, maxTokens, signal });
+    return { ttftMs, writingMs, ...usage };
   };
-}
-
-function refusal(status: number, body: string): DarkbloomError {
-  const said = z.object({ error: z.object({ message: z.string() }) }).safeParse(tryJson(body)).data?.error.message;
-  const message = `The daemon refused (status ${status}): ${said ?? 'without a reason'}`;
-  return status === 429 || status === 503
-    ? new DarkbloomError('over_capacity', `${message} Try again when it is less busy.`)
-    : new DarkbloomError('provider_error', message);
 }
 
 function tooSlow(): DarkbloomError {
@@ -211,13 +181,13 @@ class StopWatch {
   readonly #sent = performance.now();
   #first: number | undefined;
 
-  text(): void {
+  content(): void {
     this.#first ??= performance.now();
   }
 
   end({ promptTokens, completionTokens }: { promptTokens: number; completionTokens: number }): Answered {
     const end = performance.now();
-    const first = this.#first ?? end; // an answer without any text
+    const first = this.#first ?? end; // an answer without any content
     return { ttftMs: first - this.#sent, writingMs: end - first, promptTokens, completionTokens };
   }
 }

@@ -3,7 +3,7 @@ import type { Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { readDiscovery, type DiscoveryRecord } from '../../service/discovery.js';
 import { askStatus } from '../control-client.js';
-import { streamChat } from '../demo-request.js';
+import { streamChat } from '../stream-chat.js';
 import { print, printDone, printFact, style } from '../style.js';
 
 /** The first request of a machine: the way that every later one goes. */
@@ -16,7 +16,7 @@ const PROMPT = 'Say hello.';
 const MAX_TOKENS = 16;
 
 /** Sends it, and says how it went and where programs find this machine.
- *  @throws DarkbloomError `provider_error` when no answer came. */
+ *  @throws DarkbloomError `over_capacity`, `provider_error` when no answer came. */
 export async function sendFirstRequest(
   { base_url: baseUrl, api_key: apiKey }: FoundDaemon,
   model: string,
@@ -31,6 +31,7 @@ export async function sendFirstRequest(
     prompt: PROMPT,
     signal,
     maxTokens: MAX_TOKENS,
+    temperature: 0,
   });
   const way = encrypted ? 'by way of coordinator, sealed link and engine' : 'by way of the engine';
   printDone(`first answer after ${(ttftMs / 1_000).toFixed(1)} s, ${way}`);
