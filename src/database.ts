@@ -187,6 +187,21 @@ export function copyDatabase(path: string, copy: string): void {
   }
 }
 
+/** Whether any program, this one included, has the database open. When none has, its journal is worked into the file. */
+export function isDatabaseOpen(path: string): boolean {
+  const db = new LibSql(path);
+  try {
+    db.exec('PRAGMA busy_timeout=0; PRAGMA journal_mode=DELETE');
+    return false;
+  } catch (error) {
+    if (DAMAGED.has(systemErrorCode(error) ?? '')) return false; // no program could have it open
+    if (systemErrorCode(error) === 'SQLITE_BUSY') return true;
+    throw error;
+  } finally {
+    db.close();
+  }
+}
+
 function openUnchanged(path: string): LibSql.Database {
   const db = new LibSql(`${pathToFileURL(path).href}?mode=ro`);
   db.defaultSafeIntegers(true);
