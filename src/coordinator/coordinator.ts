@@ -12,11 +12,13 @@ import type { KnownModel } from './catalog-models.js';
 import { DeviceLogin } from './device-login.js';
 import { Fleet } from './fleet.js';
 import { Gate } from './gate.js';
+import { History } from './history.js';
 import { infer, type DoorDeps } from './inference-door.js';
 import { limitsOfKey } from './key-limits.js';
 import { Ledger } from './ledger.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
+import { addMoneyRoutes } from './money-routes.js';
 import { ProviderSocket } from './provider-socket.js';
 import { RateLimits, type Rates } from './rate-limits.js';
 import { Registry } from './registry.js';
@@ -96,6 +98,7 @@ export class Coordinator {
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
       addModelRoutes(app, deps);
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
+      addMoneyRoutes(app, { accounts, ledger, history: new History(database) });
       const http = await listen(app, options);
       // Only now: whoever holds the port is the one that keeps these books.
       const orphans = ledger.refundOrphans();

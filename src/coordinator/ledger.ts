@@ -4,7 +4,8 @@ import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
 import { cost, fee, finalCharge, formatUsd, PLATFORM_ACCOUNT, type Price } from './billing.js';
 import { flag, optional, wholeNumber } from './columns.js';
-import { limitsOfKey, windowStart } from './key-limits.js';
+import { limitsOfKey } from './key-limits.js';
+import { windowStart } from './spending-window.js';
 
 const Kind = z.enum(['admin_credit', 'charge', 'refund', 'payout', 'platform_fee']);
 type Kind = z.infer<typeof Kind>;
@@ -48,7 +49,7 @@ const HoldRow = z
   .transform((row) => ({ requestId: row.request_id, accountId: row.account_id, amount: row.amount }));
 type Hold = z.infer<typeof HoldRow>;
 
-const UsageRow = z
+export const UsageRow = z
   .object({
     request_id: z.string(),
     account_id: z.string(),
@@ -241,13 +242,6 @@ export class Ledger {
     });
   }
 
-  /** The account's completed requests, newest first. */
-  usage(accountId: string, limit: number): UsageRow[] {
-    return this.#database
-      .all('SELECT * FROM usage WHERE account_id = ? ORDER BY created_at DESC, rowid DESC LIMIT ?', accountId, limit)
-      .map((row) => UsageRow.parse(row));
-  }
-
   usageOf(requestId: string): UsageRow | undefined {
     const row = this.#database.get('SELECT * FROM usage WHERE request_id = ?', requestId);
     return row === undefined ? undefined : UsageRow.parse(row);
@@ -279,11 +273,11 @@ export class Ledger {
   #checkKeyCap(keyId: string, amount: bigint): void {
     const limits = limitsOfKey(this.#database, keyId);
     if (limits?.spend === undefined) return;
-    const spent = this.spentWithKey(keyId, windowStart(this.#clock.now(), limits.window));
+    const spent = this.spentWithKey(keyId, windowStart(limits.window, this.#clock.now()));
     const sql = 'SELECT coalesce(sum(amount), 0) AS held FROM open_holds WHERE key_id = ?';
     const { held } = z.object({ held: z.bigint() }).parse(this.#database.get(sql, keyId));
     if (spent + held + amount <= limits.spend) return;
-    const cap = `$${formatUsd(limits.spend)}${limits.window === 'none' ? '' : ` ${limits.window}`}`;
+    const cap = `$${formatUsd(limits.spend)}${limits.window === undefined ? '' : ` ${limits.window}`}`;
     const used = `$${formatUsd(spent)} is spent${held > 0n ? ` and $${formatUsd(held)} on hold` : ''}`;
     throw new DarkbloomError(
       'key_limit_reached',

@@ -59,7 +59,8 @@ export class RateLimits {
     return this.#take(this.#met(caller, { requests: 1 }));
   }
 
-  /** Counts what the prompt is estimated at, and the most that may be written.
+  /** Counts what the prompt is estimated at, and the most that may be written. A request above a limit takes the whole
+   *  minute.
    *  @returns headers for the answer.
    *  @throws RateLimited without counting anything. */
   tokens(caller: Caller, inputTokens: number, outputTokens: number): Record<string, string> {
@@ -83,7 +84,9 @@ export class RateLimits {
     return holders.flatMap(({ holder, id, rates }: { holder: Met['holder']; id: string; rates: Rates }) =>
       Object.entries(amounts).flatMap(([kind, amount]) => {
         const perMinute = rates[KINDS[kind as Kind].rate];
-        return perMinute === undefined ? [] : [{ kind: kind as Kind, holder, id, perMinute, amount }];
+        return perMinute === undefined
+          ? []
+          : [{ kind: kind as Kind, holder, id, perMinute, amount: Math.min(amount, perMinute) }];
       }),
     );
   }
@@ -128,12 +131,8 @@ export class RateLimits {
   #refusal(met: Met, bucket: Bucket): RateLimited {
     const { kind, holder, perMinute, amount } = met;
     const limit = `the ${holder}'s limit is ${perMinute} ${KINDS[kind].words} a minute`;
-    const tooLarge = amount > perMinute;
-    const missing = Math.min(amount, perMinute) - bucket.level;
-    const retryAfterS = Math.max(1, Math.ceil((missing * MINUTE_MS) / perMinute / 1_000));
-    const message = tooLarge
-      ? `This request alone may take ${amount} ${KINDS[kind].words}; ${limit}. Ask for less.`
-      : `Too many ${KINDS[kind].words}: ${limit}. Try again in ${retryAfterS} s.`;
+    const retryAfterS = Math.max(1, Math.ceil(((amount - bucket.level) * MINUTE_MS) / perMinute / 1_000));
+    const message = `Too many ${KINDS[kind].words}: ${limit}. Try again in ${retryAfterS} s.`;
     const resetAt = Math.ceil(this.#options.clock.now() / 1_000) + retryAfterS;
     return new RateLimited(message, retryAfterS, { ...this.#headers(met), 'X-RateLimit-Reset': String(resetAt) });
   }

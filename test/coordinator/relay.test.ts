@@ -490,7 +490,7 @@ describe('a client that leaves', () => {
     expect([asked.effects, stage.balance]).toEqual([['no_terminal_after_cancel'], MONEY]);
     request.complete(USAGE);
     expect(stage.balance).toBe(MONEY);
-    expect(stage.ledger.usage(ME.id, 10)).toEqual([]);
+    expect(stage.ledger.usageOf(asked.requestId)).toBeUndefined();
   });
 
   test('in the moment in which its request is sent is heard', async () => {
