@@ -35,7 +35,10 @@ export function restoreBooks(backup: string, database: string, keptAs: string): 
   const audit = copiedBooks(backup, restored);
   if (existsSync(database) && isDatabaseOpen(database)) {
     rmSync(restored);
-    throw new DarkbloomError('already_running', `A program has ${database} open. Stop the coordinator of this home first.`);
+    throw new DarkbloomError(
+      'already_running',
+      `A program has ${database} open. Stop the coordinator of this home first.`,
+    );
   }
   for (const end of ['', ...JOURNALS]) {
     if (existsSync(`${database}${end}`)) renameSync(`${database}${end}`, `${keptAs}${end}`);

@@ -63,7 +63,10 @@ export class History {
     const last = 'SELECT rowid AS place FROM usage WHERE request_id = ? AND account_id = ?';
     const conditions: Condition[] = [
       ['account_id = ?', accountId],
-      ['(created_at, rowid) < (SELECT created_at, rowid FROM usage WHERE rowid = ?)', this.#place(last, accountId, wanted)],
+      [
+        '(created_at, rowid) < (SELECT created_at, rowid FROM usage WHERE rowid = ?)',
+        this.#place(last, accountId, wanted),
+      ],
       ['alias = ?', wanted.model],
       ['key_id = ?', wanted.keyId],
       ['route_mode = ?', wanted.routeMode],
@@ -115,7 +118,9 @@ export class History {
     if (after === undefined) return undefined;
     const row = this.#database.get(sql, after, accountId);
     if (row !== undefined) return z.object({ place: z.bigint() }).parse(row).place;
-    throw new DarkbloomError('invalid_request', "'after' must be the job_id of a row of this list.", { param: 'after' });
+    throw new DarkbloomError('invalid_request', "'after' must be the job_id of a row of this list.", {
+      param: 'after',
+    });
   }
 }
 

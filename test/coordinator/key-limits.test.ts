@@ -118,7 +118,10 @@ test('over HTTP: 429 with Retry-After and the headers, before the body is looked
   expect((await house.ask({ model: 'nobody' })).status).toBe(404);
   const refused = await house.ask({ model: 7 });
   expect(refused.status).toBe(429);
-  expect(Refused.parse(await refused.json()).error).toEqual({ type: 'rate_limit_exceeded', code: 'rate_limit_exceeded' });
+  expect(Refused.parse(await refused.json()).error).toEqual({
+    type: 'rate_limit_exceeded',
+    code: 'rate_limit_exceeded',
+  });
   const headers = ['retry-after', 'x-ratelimit-limit-requests', 'x-ratelimit-remaining-requests', 'x-ratelimit-reset'];
   const resetAt = String(Math.ceil(house.started.clock.now() / 1_000) + 60);
   expect(headers.map((name) => refused.headers.get(name))).toEqual(['60', '1', '0', resetAt]);

@@ -114,7 +114,9 @@ describe('the output bound is what is held for', () => {
 });
 
 // With `self` alone a request never reaches a machine of somebody else; the ledger's own tests have those vectors.
-const playable = vectors.settlement.filter((vector) => vector.in.route_mode !== 'self' || vector.in.served_by === 'owned');
+const playable = vectors.settlement.filter(
+  (vector) => vector.in.route_mode !== 'self' || vector.in.served_by === 'owned',
+);
 
 describe('settlement', () => {
   test.each(playable)('$id', async ({ in: input, out }) => {
@@ -319,9 +321,7 @@ describe('the cap of a key', () => {
     await using house = await PaidHouse.open();
     const { ledger, consumer } = house;
     ledger.credit(consumer.id, PLENTY, 'test');
-    house.behind((database) =>
-      database.run('UPDATE api_keys SET limit_micro_usd = 300 WHERE id = ?', consumer.keyId),
-    );
+    house.behind((database) => database.run('UPDATE api_keys SET limit_micro_usd = 300 WHERE id = ?', consumer.keyId));
     const both = awaited();
     await house.machineOf('stranger', async (request) => {
       await both.done;

@@ -63,7 +63,7 @@ describe.each([
   test('is newest first, and its pages follow one another to the end', async () => {
     expect(await listed(path, token())).toEqual(['4', '3', '2', '1', '0']);
     const seen: string[] = [];
-    for (let next: string | undefined = `${path}?limit=2`; next !== undefined; ) {
+    for (let next: string | undefined = `${path}?limit=2`; next !== undefined;) {
       seen.push((await listed(next, token())).join(' '));
       next = /^<([^>]+)>; rel="next"$/u.exec((await get(next, token())).headers.get('link') ?? '')?.[1];
     }
@@ -92,7 +92,10 @@ describe.each([
     ['modell=tiny', 'modell'],
   ])('refuses %s by name', async (query, param) => {
     const refused = await get(`${path}?${query}`, token());
-    expect([refused.status, await refused.json()]).toMatchObject([400, { error: { type: 'invalid_request_error', param } }]);
+    expect([refused.status, await refused.json()]).toMatchObject([
+      400,
+      { error: { type: 'invalid_request_error', param } },
+    ]);
   });
 
   test('needs a credential', async () => {
@@ -159,6 +162,8 @@ test('as CSV each row is a line, and no model name becomes a formula', async () 
 
 test('the wallet and its methods', async () => {
   const { token } = anna;
-  expect((await house.call('GET', '/v1/billing/wallet/balance', { token })).json).toEqual({ credit_balance_micro_usd: 5_010 });
+  expect((await house.call('GET', '/v1/billing/wallet/balance', { token })).json).toEqual({
+    credit_balance_micro_usd: 5_010,
+  });
   expect((await house.call('GET', '/v1/billing/methods', { token })).json).toEqual({ methods: [] });
 });

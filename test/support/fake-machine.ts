@@ -100,7 +100,12 @@ export class FakeMachine implements AsyncDisposable {
 
   #answer({ nonce, timestamp }: Extract<CoordinatorMessage, { type: 'attestation_challenge' }>): void {
     const { publicKey: public_key } = this.#identity;
-    this.say({ type: 'attestation_response', nonce, signature: this.#identity.sign(`${nonce}${timestamp}`), public_key });
+    this.say({
+      type: 'attestation_response',
+      nonce,
+      signature: this.#identity.sign(`${nonce}${timestamp}`),
+      public_key,
+    });
   }
 
   /** Sends a frame; a connection that is gone takes none. */
