@@ -15,6 +15,7 @@ const MAX_MEMORY_GB = 4_096;
 const MAX_LOADED_MODELS = 64;
 const MAX_IDLE_MINUTES = 7 * 24 * 60;
 const MAX_LAYERS = 1_000;
+const MAX_RATE = 1_000_000_000;
 const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 
 /** Every setting, its default and its meaning. The file is TOML with these tables; environment variables are
@@ -28,6 +29,21 @@ export const Settings = z.strictObject({
         .default('127.0.0.1')
         .describe('Address the HTTP port is bound to'),
       port: wholeNumber(0, 65535).default(8000).describe('HTTP port; 0 takes a free one'),
+      tls_cert: z
+        .string('must be the path of a PEM file')
+        .min(1, 'must be the path of a PEM file')
+        .optional()
+        .describe('Certificate (PEM, with its chain) for TLS on the port; programs on this machine need none'),
+      tls_key: z
+        .string('must be the path of a PEM file')
+        .min(1, 'must be the path of a PEM file')
+        .optional()
+        .describe('Private key (PEM) of http.tls_cert'),
+      accept_clear: flag(false).describe('Do not warn that keys and link tokens cross the network without TLS'),
+    })
+    .refine(({ tls_cert: cert, tls_key: key }) => (cert === undefined) === (key === undefined), {
+      path: ['tls_cert'],
+      error: 'http.tls_cert and http.tls_key are set together',
     })
     .prefault({}),
   coordinator: z
@@ -43,6 +59,16 @@ export const Settings = z.strictObject({
         .enum(['self', 'none'])
         .default('self')
         .describe("What a request of the owner's account without X-Darkbloom-Route means"),
+      fee_percent: wholeNumber(0, 100).default(0).describe("The coordinator's part of a paid request, percent"),
+      account_requests_per_minute: wholeNumber(1, MAX_RATE)
+        .optional()
+        .describe('Requests that each account may send in a minute; none: no limit'),
+      account_input_tokens_per_minute: wholeNumber(1, MAX_RATE)
+        .optional()
+        .describe('Tokens of prompts that each account may send in a minute, estimated; none: no limit'),
+      account_output_tokens_per_minute: wholeNumber(1, MAX_RATE)
+        .optional()
+        .describe('Tokens that each account may ask for in a minute; none: no limit'),
     })
     .prefault({}),
   provider: z
@@ -178,6 +204,8 @@ export interface Home {
   /** A usage journal that was damaged, as it was found. */
   usageSetAside: string;
   database: string;
+  /** The books that a restore took the place of. */
+  databaseSetAside: string;
 }
 
 export function homeAt(folder: string): Home {
@@ -194,6 +222,7 @@ export function homeAt(folder: string): Home {
     usage: join(folder, 'usage.json'),
     usageSetAside: join(folder, 'usage.damaged.json'),
     database: join(folder, 'coordinator.db'),
+    databaseSetAside: join(folder, 'coordinator.before-restore.db'),
   };
 }
 
@@ -212,7 +241,7 @@ export const homeFolders = ['models', 'logs', 'bin'] as const;
 /** All that this program ever puts into a home: what `uninstall` may remove from it. */
 export function homeEntries({ folder, ...files }: Home): string[] {
   const folders = homeFolders.map((name) => join(folder, name));
-  const journals = [`${files.database}-wal`, `${files.database}-shm`];
+  const journals = [files.database, files.databaseSetAside].flatMap((path) => [`${path}-wal`, `${path}-shm`]);
   return [...Object.values(files), ...journals, ...folders];
 }
 

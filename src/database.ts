@@ -1,4 +1,5 @@
-import { chmodSync } from 'node:fs';
+import { chmodSync, existsSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import LibSql from 'libsql';
 import { DarkbloomError, systemErrorCode } from './errors.js';
 
@@ -11,7 +12,17 @@ export interface Migration {
 }
 
 const BUSY_TIMEOUT_MS = 5_000;
+/** Statements kept ready to run again. The program has fewer; texts made at run time must not add up. */
+const MAX_STATEMENTS = 200;
 const DAMAGED: ReadonlySet<string> = new Set(['SQLITE_NOTADB', 'SQLITE_CORRUPT']);
+
+/** One of the works that share a commit. */
+interface Waiting {
+  /** Does the work, and returns what is to be told once it is on the disk. */
+  run: () => () => void;
+  /** The commit failed: nothing of it happened. */
+  fail: (error: unknown) => void;
+}
 
 /**
  * One SQLite file: WAL, every commit synced to the disk, foreign keys enforced. Integers come back as BigInt:
@@ -19,8 +30,8 @@ const DAMAGED: ReadonlySet<string> = new Set(['SQLITE_NOTADB', 'SQLITE_CORRUPT']
  */
 export class Database {
   readonly #db: LibSql.Database;
-  /** Prepared once: the program's own statements, whose number is fixed. */
   readonly #statements = new Map<string, LibSql.Statement>();
+  #waiting: Waiting[] = [];
 
   /** Opens or creates the file (0600) and brings it to the newest schema, each step in its own transaction.
    *  @throws DarkbloomError `config_invalid` if the file is damaged or of a newer version of the program. */
@@ -59,9 +70,48 @@ export class Database {
     }
   }
 
-  /** All or nothing. The database takes its write lock at once, so what `work` reads cannot change under it. */
+  /** All or nothing. The database takes its write lock at once, so what `work` reads cannot change under it. Inside
+   *  another transaction it is a part of that one, undone alone when it throws. */
   transaction<T>(work: () => T): T {
-    return this.#db.transaction(work).immediate();
+    if (!this.#db.inTransaction) return this.#db.transaction(work).immediate();
+    this.#db.exec('SAVEPOINT part');
+    try {
+      const result = work();
+      this.#db.exec('RELEASE part');
+      return result;
+    } catch (error) {
+      this.#db.exec('ROLLBACK TO part; RELEASE part');
+      throw error;
+    }
+  }
+
+  /** Like `transaction`, but in one commit with all that comes in the same turn of the event loop: a commit waits for the
+   *  disk, and many requests at once then wait for one. Resolves when the work is on the disk. */
+  together<T>(work: () => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#waiting.length === 0) setImmediate(() => this.#commitWaiting());
+      const run = () => {
+        try {
+          const result = this.transaction(work);
+          return () => resolve(result);
+        } catch (error) {
+          return () => reject(error as Error);
+        }
+      };
+      this.#waiting.push({ run, fail: reject });
+    });
+  }
+
+  #commitWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    if (waiting.length === 0) return;
+    try {
+      const told = this.transaction(() => waiting.map(({ run }) => run()));
+      for (const tell of told) tell();
+    } catch (error) {
+      for (const { fail } of waiting) fail(error);
+    }
   }
 
   /** The number of rows changed. */
@@ -78,14 +128,92 @@ export class Database {
   }
 
   #prepared(sql: string): LibSql.Statement {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) this.#statements.set(sql, (statement = this.#db.prepare(sql)));
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    if (this.#statements.size >= MAX_STATEMENTS) this.#statements.clear();
+    const statement = this.#db.prepare(sql);
+    this.#statements.set(sql, statement);
     return statement;
   }
 
+  /** What waits for a common commit is committed first. */
   close(): void {
+    this.#commitWaiting();
+    this.#statements.clear();
     this.#db.close();
   }
+}
+
+/** Lets `read` look at a database file as it is, beside a program that may be writing to it: nothing is changed, not even
+ *  its schema, and all that is read is of one moment.
+ *  @throws DarkbloomError `config_invalid` when there is none, or it is damaged. */
+export function readDatabase<T>(path: string, read: (reader: DatabaseReader) => T): T {
+  if (!existsSync(path)) throw new DarkbloomError('config_invalid', `There is no database ${path}.`);
+  const db = openUnchanged(path);
+  try {
+    db.exec('BEGIN');
+    return read({
+      version: versionOf(db),
+      all: (sql, ...values) => db.prepare(sql).all(...values) as Record<string, unknown>[],
+      each: (sql, ...values) => db.prepare(sql).iterate(...values) as IterableIterator<Record<string, unknown>>,
+    });
+  } catch (error) {
+    throw DAMAGED.has(systemErrorCode(error) ?? '') ? damaged(path, error) : error;
+  } finally {
+    db.close();
+  }
+}
+
+/** One moment of a database file. */
+export interface DatabaseReader {
+  /** Of its schema; 0: it is no database of this program. */
+  version: number;
+  all: (sql: string, ...values: SqlValue[]) => Record<string, unknown>[];
+  /** Like `all`, row by row: for more than memory should hold. */
+  each: (sql: string, ...values: SqlValue[]) => Iterable<Record<string, unknown>>;
+}
+
+/** Writes a copy of one moment of the database to `copy`, which must not exist, also while another process writes. The
+ *  copy has no journal beside it. */
+export function copyDatabase(path: string, copy: string): void {
+  const db = openUnchanged(path);
+  try {
+    db.prepare('VACUUM INTO ?').run(copy);
+    chmodSync(copy, 0o600);
+  } catch (error) {
+    throw DAMAGED.has(systemErrorCode(error) ?? '') ? damaged(path, error) : error;
+  } finally {
+    db.close();
+  }
+}
+
+/** Whether any program, this one included, has the database open. When none has, its journal is worked into the file. */
+export function isDatabaseOpen(path: string): boolean {
+  const db = new LibSql(path);
+  try {
+    db.exec('PRAGMA busy_timeout=0; PRAGMA journal_mode=DELETE');
+    return false;
+  } catch (error) {
+    if (DAMAGED.has(systemErrorCode(error) ?? '')) return false; // no program could have it open
+    if (systemErrorCode(error) === 'SQLITE_BUSY') return true;
+    throw error;
+  } finally {
+    db.close();
+  }
+}
+
+function openUnchanged(path: string): LibSql.Database {
+  const db = new LibSql(`${pathToFileURL(path).href}?mode=ro`);
+  db.defaultSafeIntegers(true);
+  db.exec(`PRAGMA busy_timeout=${BUSY_TIMEOUT_MS}`);
+  return db;
+}
+
+function versionOf(db: LibSql.Database): number {
+  const table = db.prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'migrations'").get();
+  if (table === undefined) return 0;
+  const row = db.prepare('SELECT coalesce(max(version), 0) AS version FROM migrations').get() as { version: bigint };
+  return Number(row.version);
 }
 
 function damaged(path: string, cause: unknown): DarkbloomError {

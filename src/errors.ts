@@ -19,6 +19,7 @@ const TABLE = {
   context_length_exceeded: { family: 'caller', status: 400, type: 'invalid_request_error', speaks: true },
   unauthorized: { family: 'caller', status: 401, type: 'authentication_error' },
   insufficient_quota: { family: 'caller', status: 402, type: 'insufficient_funds', speaks: true },
+  key_limit_reached: { family: 'caller', status: 402, type: 'insufficient_quota' },
   forbidden: { family: 'caller', status: 403 },
   model_not_allowed: { family: 'caller', status: 403 },
   model_not_found: { family: 'caller', status: 404 },

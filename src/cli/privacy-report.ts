@@ -1,16 +1,16 @@
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { homeFolders, type Home } from '../config.js';
 import { capabilityReasons } from '../machine/posture.js';
 import { HEARTBEAT_PERIOD_MS } from '../protocol/limits.js';
 import { PrivacyCapabilities } from '../protocol/provider-messages.js';
 import type { NodePrivacy } from '../service/node-privacy.js';
 import { MAX_DAYS } from '../service/usage-rows.js';
-import { isLoopback } from './network-warning.js';
+import { isLoopback } from '../util/loopback.js';
 
 /** What this node does with prompts, and with what else is somebody's own, in plain words. */
 
-export function promptSentences({ coordinator_url: url, serve_others: others, host }: NodePrivacy): string[] {
+export function promptSentences({ coordinator_url: url, serve_others: others, host, tls }: NodePrivacy): string[] {
   return [
     'Prompts and answers are in memory only: never in a file, a log, an error, an argument or an environment variable. ' +
       'Each model runs in a child process; text passes to it over a pipe.',
@@ -29,7 +29,7 @@ export function promptSentences({ coordinator_url: url, serve_others: others, ho
     ...(url?.startsWith('http://') === true && !isLoopback(new URL(url).hostname)
       ? [`The connection to ${url} has no TLS: requests stay sealed, but the link token crosses the network in clear.`]
       : []),
-    ...(isLoopback(host)
+    ...(isLoopback(host) || tls === true
       ? []
       : [`The HTTP port is bound to ${host}. There is no TLS: requests from the network cross it in clear.`]),
   ];
@@ -63,6 +63,7 @@ const HOLDS: Readonly<Record<Exclude<keyof Home, 'folder'>, string>> = {
   database:
     "books of this home's coordinator: accounts, hashes of keys, balances; of each request time, account, model, " +
     'token counts and price, no contents',
+  databaseSetAside: 'those books as they were before `coordinator restore`',
 };
 
 const FOLDERS_HOLD: Readonly<Record<(typeof homeFolders)[number], string>> = {
@@ -76,7 +77,7 @@ export function keptPlaces(home: Home, around: { logFolder: string; agentFiles: 
   const { folder, ...files } = home;
   const inHome = Object.entries(files).flatMap(([name, path]) => [
     { path, holds: HOLDS[name as keyof typeof files] },
-    ...(path === home.database ? journalsOf(path) : []),
+    ...(path === home.database || path === home.databaseSetAside ? journalsOf(path) : []),
   ]);
   const folders = homeFolders.map((name) => ({ path: join(folder, name), holds: FOLDERS_HOLD[name] }));
   const known = new Set([...inHome, ...folders].map(({ path }) => path));
@@ -89,7 +90,7 @@ export function keptPlaces(home: Home, around: { logFolder: string; agentFiles: 
 }
 
 function journalsOf(database: string) {
-  return ['-wal', '-shm'].map((end) => ({ path: `${database}${end}`, holds: 'part of coordinator.db' }));
+  return ['-wal', '-shm'].map((end) => ({ path: `${database}${end}`, holds: `part of ${basename(database)}` }));
 }
 
 function withMode(place: { path: string; holds: string }): KeptPlace {

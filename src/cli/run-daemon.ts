@@ -32,7 +32,7 @@ export async function runInTerminal(home: Home, flags: Values, { hint, firstMode
   // a person who sets a machine up reads what is said to them
   const log = createLog(firstModel === undefined ? settings.log.level : QUIET_LEVEL, process.stderr);
   const stop = listenForStop();
-  warnAboutNetwork(settings.http.host);
+  warnAboutNetwork(settings.http);
   const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
 
   try {

@@ -8,7 +8,7 @@ import { formatUsd, microFromUsd } from './billing.js';
 import { DEVICE_CODE_LIFE_S, type DeviceLogin } from './device-login.js';
 import { authenticate } from './inference-door.js';
 import { keyView, type ApiKey } from './keys.js';
-import type { Ledger, UsageRow } from './ledger.js';
+import type { Ledger } from './ledger.js';
 
 interface AccountDeps {
   accounts: Accounts;
@@ -16,18 +16,15 @@ interface AccountDeps {
   deviceLogin: DeviceLogin;
 }
 
-const DEFAULT_USAGE_ROWS = 50;
-const MAX_USAGE_ROWS = 1_000;
 const POLL_PERIOD_S = 5;
 /** One micro-USD: the books know nothing smaller. */
 const MIN_CREDIT_USD = 0.000001;
 /** More than anyone means in one credit; stops a mistyped amount. */
 const MAX_CREDIT_USD = 1_000_000;
 
-/** Keys, usage and balance, linking of machines, and the owner's administration. */
+/** Keys, linking of machines, and the owner's administration. */
 export function addAccountRoutes(app: HttpApp, deps: AccountDeps): void {
   addKeyRoutes(app, deps);
-  addMoneyRoutes(app, deps);
   addDeviceRoutes(app, deps);
   addAdminRoutes(app, deps);
 }
@@ -72,42 +69,6 @@ function loggedIn(context: HttpContext, accounts: Accounts): Account {
     'forbidden',
     'This needs a login token; an API key may not manage accounts, keys or machines.',
   );
-}
-
-function addMoneyRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {
-  app.get('/v1/payments/balance', (context) => {
-    const { account } = authenticate(context, accounts);
-    const { balance, withdrawable } = ledger.balance(account.id);
-    return context.json({
-      balance_micro_usd: Number(balance),
-      balance_usd: formatUsd(balance),
-      withdrawable_micro_usd: Number(withdrawable),
-      withdrawable_usd: formatUsd(withdrawable),
-    });
-  });
-  app.get('/v1/payments/usage', (context) => {
-    const { account } = authenticate(context, accounts);
-    const limit = z.coerce.number().int().min(1).max(MAX_USAGE_ROWS).default(DEFAULT_USAGE_ROWS);
-    const asked = limit.safeParse(context.req.query('limit'));
-    if (!asked.success) {
-      throw new DarkbloomError('invalid_request', `'limit' must be from 1 to ${MAX_USAGE_ROWS}.`, { param: 'limit' });
-    }
-    return context.json({ usage: ledger.usage(account.id, asked.data).map(usageView) });
-  });
-}
-
-function usageView(row: UsageRow): JsonObject {
-  return {
-    job_id: row.requestId,
-    model: row.alias,
-    prompt_tokens: row.promptTokens,
-    completion_tokens: row.completionTokens,
-    cost_micro_usd: Number(row.cost),
-    timestamp: new Date(row.createdAt).toISOString(),
-    route: row.routeMode,
-    free_self_route: row.freeSelfRoute,
-    provider_id: row.providerId,
-  };
 }
 
 function addDeviceRoutes(app: HttpApp, { accounts, deviceLogin }: AccountDeps): void {

@@ -1,6 +1,7 @@
 import { Database } from '../database.js';
 import { createApp } from '../http/app.js';
 import { listen, type HttpServer } from '../http/server.js';
+import type { TlsFiles } from '../http/tls.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import { openAiChat, openAiCompletions, openAiResponses } from '../inference/openai.js';
 import type { Log } from '../log.js';
@@ -11,11 +12,15 @@ import type { KnownModel } from './catalog-models.js';
 import { DeviceLogin } from './device-login.js';
 import { Fleet } from './fleet.js';
 import { Gate } from './gate.js';
+import { History } from './history.js';
 import { infer, type DoorDeps } from './inference-door.js';
+import { limitsOfKey } from './key-limits.js';
 import { Ledger } from './ledger.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
+import { addMoneyRoutes } from './money-routes.js';
 import { ProviderSocket } from './provider-socket.js';
+import { RateLimits, type Rates } from './rate-limits.js';
 import { Registry } from './registry.js';
 
 export interface CoordinatorOptions {
@@ -24,6 +29,12 @@ export interface CoordinatorOptions {
   host: string;
   port: number;
   selfRouteDefault: 'self' | 'none';
+  /** The platform's part of paid requests, in whole percent; absent: none. */
+  feePercent?: number;
+  /** Of every account; absent: none. */
+  accountRates?: Rates;
+  /** For TLS; absent: none. */
+  tls?: TlsFiles;
   version: string;
   /** Models that this coordinator knows from the start. */
   models: readonly KnownModel[];
@@ -74,7 +85,10 @@ export class Coordinator {
       const registry = new Registry(database);
       const fleet = new Fleet(clock);
       const gate = new Gate();
-      const deps: DoorDeps = { gate, accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
+      const { feePercent = 0, accountRates: account = {} } = options;
+      const rates = new RateLimits({ account, limitsOfKey: (keyId) => limitsOfKey(database, keyId), clock });
+      const money = { ledger, rates, feePercent };
+      const deps: DoorDeps = { ...money, gate, accounts, registry, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
       app.get('/health', (context) => {
         const draining = gate.closed ? { draining: true } : {};
@@ -86,6 +100,7 @@ export class Coordinator {
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
       addModelRoutes(app, deps);
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
+      addMoneyRoutes(app, { accounts, ledger, history: new History(database) });
       const http = await listen(app, options);
       // Only now: whoever holds the port is the one that keeps these books.
       const orphans = ledger.refundOrphans();

@@ -4,6 +4,7 @@ import { systemClock } from '../util/clock.js';
 import { keptSecret } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import type { KnownModel } from './catalog-models.js';
+import { tlsOf } from '../http/tls.js';
 import { Coordinator } from './coordinator.js';
 
 interface CoordinatorPlace {
@@ -22,6 +23,13 @@ export async function openCoordinator({ home, settings, port, models, log }: Coo
     host: settings.http.host,
     port,
     selfRouteDefault: settings.coordinator.self_route_default,
+    feePercent: settings.coordinator.fee_percent,
+    accountRates: {
+      requestsPerMinute: settings.coordinator.account_requests_per_minute,
+      inputTokensPerMinute: settings.coordinator.account_input_tokens_per_minute,
+      outputTokensPerMinute: settings.coordinator.account_output_tokens_per_minute,
+    },
+    ...tlsOf(settings),
     version: VERSION,
     models,
     clock: systemClock,

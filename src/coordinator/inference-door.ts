@@ -10,22 +10,30 @@ import type { Log } from '../log.js';
 import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
 import type { Clock } from '../util/clock.js';
 import type { Accounts, Caller } from './accounts.js';
+import { Bill } from './bill.js';
 import { FALLBACK_PRICE, holdFor, outputBound, promptBound } from './billing.js';
 import type { Fleet } from './fleet.js';
 import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
+import { RateLimited, type RateLimits } from './rate-limits.js';
 import type { Build, Registry } from './registry.js';
 import { relay } from './relay.js';
 import { eligible, hasFreshChallenge, routeModeOf, type Candidate } from './routing.js';
 
+/** For limits alone; what is paid are the provider's true tokens. */
+const BYTES_PER_TOKEN = 4;
+
 export interface DoorDeps {
   accounts: Accounts;
+  rates: RateLimits;
   registry: Registry;
   ledger: Ledger;
   fleet: Fleet;
   gate: Gate;
   /** What a request of the owner's account without a route header means. */
   selfRouteDefault: 'self' | 'none';
+  /** The platform's part of paid requests, in whole percent. */
+  feePercent: number;
   clock: Clock;
   log: Log;
 }
@@ -44,9 +52,12 @@ export function authenticate(context: HttpContext, accounts: Accounts): Caller {
  *  which route, for how much; then relayed. */
 export async function infer(context: HttpContext, dialect: Dialect, deps: DoorDeps): Promise<Response> {
   const leave = deps.gate.enter();
+  const begun: { bill?: Bill } = {};
   try {
-    return await inferInside(context, dialect, deps, leave);
+    return await inferInside(context, dialect, deps, { leave, begun });
   } catch (error) {
+    if (error instanceof RateLimited) setHeaders(context, error.headers);
+    await begun.bill?.refund('reservation_refund'); // only if the relay, which refunds for itself, never began
     leave();
     throw error;
   }
@@ -56,10 +67,11 @@ async function inferInside(
   context: HttpContext,
   pathDialect: Dialect,
   deps: DoorDeps,
-  leave: () => void,
+  { leave, begun }: { leave: () => void; begun: { bill?: Bill } },
 ): Promise<Response> {
   const receivedAt = performance.now();
   const caller = authenticate(context, deps.accounts);
+  setHeaders(context, deps.rates.request(caller));
   const body = await readJson(context, MAX_REQUEST_BYTES);
   const dialect = pathDialect.of?.(body) ?? pathDialect;
   const model = checkedModel(body, caller, dialect);
@@ -69,10 +81,16 @@ async function inferInside(
 
   const jobId = randomUUID();
   const promptBytes = promptBound(chat);
+  const outputTokens = outputBound(chat, builds[0]?.maxOutputLength);
+  setHeaders(context, deps.rates.tokens(caller, Math.ceil(promptBytes / BYTES_PER_TOKEN), outputTokens));
+  const bill = new Bill(
+    { requestId: jobId, accountId: caller.account.id, keyId: keyIdOf(caller), alias: model, routeMode: mode },
+    deps,
+  );
+  begun.bill = bill;
   if (mode !== 'self') {
     const price = deps.registry.platformPrice(builds[0]?.id ?? '') ?? FALLBACK_PRICE;
-    const amount = holdFor(promptBytes, outputBound(chat, builds[0]?.maxOutputLength), price);
-    deps.ledger.hold({ requestId: jobId, accountId: caller.account.id, keyId: keyIdOf(caller), amount });
+    await bill.hold(holdFor(promptBytes, outputTokens, price));
   }
 
   let served: { candidate: Candidate; at: number } | undefined;
@@ -91,21 +109,11 @@ async function inferInside(
         darkbloom: { owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
       }),
       serving: (candidate) => (served = { candidate, at: performance.now() }),
-      settle: ({ machine, build }, usage) => {
-        deps.ledger.settle({
-          requestId: jobId,
-          accountId: caller.account.id,
-          keyId: keyIdOf(caller),
-          alias: model,
-          build,
-          providerId: machine.id,
-          providerAccountId: machine.accountId ?? '',
-          ...usage,
-          price: deps.registry.priceFor(build, machine.accountId ?? ''),
-          routeMode: mode,
-        });
+      settle: (on, usage) => {
+        deps.rates.excess(caller, usage.completionTokens - outputTokens);
+        return bill.settle(on, usage);
       },
-      refund: (reason) => deps.ledger.refund(jobId, reason),
+      refund: (reason) => bill.refund(reason),
       ended: leave,
     },
     deps,
@@ -126,6 +134,10 @@ async function inferInside(
     streaming: stream === true,
     headers: () => answerHeaders(jobId, served, receivedAt, deps.fleet),
   });
+}
+
+function setHeaders(context: HttpContext, headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) context.header(name, value);
 }
 
 function checkedModel(body: JsonObject, caller: Caller, { promptField = 'messages' }: Dialect): string {

@@ -4,6 +4,8 @@ import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
 import { cost, fee, finalCharge, formatUsd, PLATFORM_ACCOUNT, type Price } from './billing.js';
 import { flag, optional, wholeNumber } from './columns.js';
+import { limitsOfKey } from './key-limits.js';
+import { windowStart } from './spending-window.js';
 
 const Kind = z.enum(['admin_credit', 'charge', 'refund', 'payout', 'platform_fee']);
 type Kind = z.infer<typeof Kind>;
@@ -13,12 +15,12 @@ const RouteMode = z.enum(['none', 'prefer', 'self']);
 export type RouteMode = z.infer<typeof RouteMode>;
 
 /** Micro-USD. What was earned may be withdrawn, what was given or refunded may only be spent. */
-interface Balance {
+export interface Balance {
   balance: bigint;
   withdrawable: bigint;
 }
 
-const LedgerRow = z
+export const LedgerRow = z
   .object({
     seq: wholeNumber,
     account_id: z.string(),
@@ -47,7 +49,7 @@ const HoldRow = z
   .transform((row) => ({ requestId: row.request_id, accountId: row.account_id, amount: row.amount }));
 type Hold = z.infer<typeof HoldRow>;
 
-const UsageRow = z
+export const UsageRow = z
   .object({
     request_id: z.string(),
     account_id: z.string(),
@@ -80,6 +82,18 @@ const UsageRow = z
     createdAt: row.created_at,
   }));
 export type UsageRow = z.infer<typeof UsageRow>;
+
+const SpentRow = z.object({ spent: z.bigint(), until_row: z.bigint().nullable() });
+
+/** Keys whose spending is kept summed up. */
+const MAX_KEYS_REMEMBERED = 10_000;
+
+/** Micro-USD that a key spent in the rows up to `untilRow` that were made at `sinceMs` or later. */
+interface KeySpending {
+  sinceMs: number;
+  untilRow: bigint;
+  spent: bigint;
+}
 
 /** Why a hold goes back: the request was turned away before a provider had it, or ended without a completion. */
 export type RefundReason =
@@ -117,14 +131,6 @@ interface Settlement {
   fee: bigint;
 }
 
-/** An account whose stored balance does not follow from its rows, with the first row (`seq`) that is wrong. */
-interface Mismatch {
-  account: string;
-  seq: number;
-  stored: Balance;
-  recomputed: Balance;
-}
-
 /**
  * Who owes whom, in rows that are only ever added; a balance is what its last row says. One request:
  *
@@ -136,10 +142,21 @@ interface Mismatch {
 export class Ledger {
   readonly #database: Database;
   readonly #clock: Clock;
+  readonly #keySpending = new Map<string, KeySpending>();
 
   constructor(database: Database, clock: Clock) {
     this.#database = database;
     this.#clock = clock;
+  }
+
+  /** Does work on these books in one commit with all other such work of this moment; resolves when it is on the disk. */
+  async together<T>(work: () => T): Promise<T> {
+    try {
+      return await this.#database.together(work);
+    } catch (error) {
+      if (!(error instanceof DarkbloomError)) this.#keySpending.clear(); // it may have summed rows that are not there
+      throw error;
+    }
   }
 
   /** An account that never had a row has nothing. */
@@ -157,14 +174,16 @@ export class Ledger {
     this.#database.transaction(() => this.#append(accountId, 'admin_credit', amount, reference));
   }
 
-  /** Takes the most that a request may cost before it is sent. Without the money there is no hold and no row.
-   *  @throws DarkbloomError `insufficient_quota`; `internal` for a request that is open or settled already. */
+  /** Takes the most that a request may cost before it is sent. Without the money, or above the cap of the key, there is no
+   *  hold and no row.
+   *  @throws DarkbloomError `key_limit_reached`, `insufficient_quota`; `internal` for a request that is open or settled already. */
   hold(request: { requestId: string; accountId: string; keyId?: string | undefined; amount: bigint }): void {
     const { requestId, accountId, keyId, amount } = request;
     this.#database.transaction(() => {
       if (this.#openHold(requestId) !== undefined || this.usageOf(requestId) !== undefined) {
         throw new DarkbloomError('internal', `request ${requestId} is open or settled already`);
       }
+      if (keyId !== undefined) this.#checkKeyCap(keyId, amount);
       const { balance } = this.balance(accountId);
       if (balance < amount) {
         throw new DarkbloomError(
@@ -223,22 +242,23 @@ export class Ledger {
     });
   }
 
-  /** The account's completed requests, newest first. */
-  usage(accountId: string, limit: number): UsageRow[] {
-    return this.#database
-      .all('SELECT * FROM usage WHERE account_id = ? ORDER BY created_at DESC, rowid DESC LIMIT ?', accountId, limit)
-      .map((row) => UsageRow.parse(row));
-  }
-
   usageOf(requestId: string): UsageRow | undefined {
     const row = this.#database.get('SELECT * FROM usage WHERE request_id = ?', requestId);
     return row === undefined ? undefined : UsageRow.parse(row);
   }
 
-  /** Micro-USD of all that was settled with an API key. */
-  spentWithKey(keyId: string): bigint {
-    const sql = 'SELECT coalesce(sum(cost_micro_usd), 0) AS spent FROM usage WHERE key_id = ?';
-    return z.object({ spent: z.bigint() }).parse(this.#database.get(sql, keyId)).spent;
+  /** Micro-USD of what was settled with an API key since a moment, ms since the epoch; 0: ever. Sums only what came since
+   *  it was asked last: every request of a capped key asks. */
+  spentWithKey(keyId: string, sinceMs = 0): bigint {
+    const known = this.#keySpending.get(keyId);
+    const before = known?.sinceMs === sinceMs ? known : { sinceMs, untilRow: 0n, spent: 0n };
+    const sql = `SELECT coalesce(sum(cost_micro_usd) FILTER (WHERE created_at >= ?), 0) AS spent, max(rowid) AS until_row
+      FROM usage WHERE key_id = ? AND rowid > ?`;
+    const row = SpentRow.parse(this.#database.get(sql, sinceMs, keyId, before.untilRow));
+    const now = { sinceMs, untilRow: row.until_row ?? before.untilRow, spent: before.spent + row.spent };
+    if (this.#keySpending.size >= MAX_KEYS_REMEMBERED) this.#keySpending.clear();
+    this.#keySpending.set(keyId, now);
+    return now.spent;
   }
 
   /** The account's rows, oldest first. */
@@ -248,12 +268,21 @@ export class Ledger {
       .map((row) => LedgerRow.parse(row));
   }
 
-  /** Computes every balance again from the amounts, and names the accounts whose rows say something else. */
-  audit(): Mismatch[] {
-    const Name = z.object({ account_id: z.string() });
-    return this.#database
-      .all('SELECT DISTINCT account_id FROM ledger ORDER BY account_id')
-      .flatMap((row) => firstMismatch(this.rows(Name.parse(row).account_id)) ?? []);
+  /** What a key has spent in this window, what its running requests may still cost, and this one.
+   *  @throws DarkbloomError `key_limit_reached`. */
+  #checkKeyCap(keyId: string, amount: bigint): void {
+    const limits = limitsOfKey(this.#database, keyId);
+    if (limits?.spend === undefined) return;
+    const spent = this.spentWithKey(keyId, windowStart(limits.window, this.#clock.now()));
+    const sql = 'SELECT coalesce(sum(amount), 0) AS held FROM open_holds WHERE key_id = ?';
+    const { held } = z.object({ held: z.bigint() }).parse(this.#database.get(sql, keyId));
+    if (spent + held + amount <= limits.spend) return;
+    const cap = `$${formatUsd(limits.spend)}${limits.window === undefined ? '' : ` ${limits.window}`}`;
+    const used = `$${formatUsd(spent)} is spent${held > 0n ? ` and $${formatUsd(held)} on hold` : ''}`;
+    throw new DarkbloomError(
+      'key_limit_reached',
+      `This request may cost up to $${formatUsd(amount)}; the key's limit is ${cap}, of which ${used}.`,
+    );
   }
 
   /** The consumer's own machine served: the request is free. */
@@ -285,7 +314,7 @@ export class Ledger {
   }
 
   #append(accountId: string, kind: Kind, amount: bigint, reference: string): void {
-    const after = apply(this.balance(accountId), kind, amount);
+    const after = balanceAfter(this.balance(accountId), kind, amount);
     this.#database.run(
       `INSERT INTO ledger (account_id, kind, amount_micro_usd, balance_after, withdrawable_after, reference, created_at)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -322,23 +351,11 @@ export class Ledger {
 }
 
 /** The balance after one more row. Spending uses up what was given first; only earnings can be withdrawn. */
-function apply(before: Balance, kind: Kind, amount: bigint): Balance {
+export function balanceAfter(before: Balance, kind: Kind, amount: bigint): Balance {
   const balance = before.balance + amount;
   const earned = kind === 'payout' ? amount : 0n;
   const withdrawable = before.withdrawable + earned;
   return { balance, withdrawable: withdrawable < balance ? withdrawable : balance };
-}
-
-function firstMismatch(rows: readonly LedgerRow[]): Mismatch | undefined {
-  let recomputed: Balance = { balance: 0n, withdrawable: 0n };
-  for (const row of rows) {
-    recomputed = apply(recomputed, row.kind, row.amount);
-    const stored = balanceIn(row);
-    if (stored.balance !== recomputed.balance || stored.withdrawable !== recomputed.withdrawable) {
-      return { account: row.accountId, seq: row.seq, stored, recomputed };
-    }
-  }
-  return undefined;
 }
 
 function balanceIn(row: LedgerRow): Balance {

@@ -125,5 +125,24 @@ CREATE TRIGGER usage_no_update BEFORE UPDATE ON usage BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER usage_no_delete BEFORE DELETE ON usage BEGIN SELECT RAISE(ABORT, 'usage is append-only'); END;
 `;
 
+// `limit_micro_usd` is what may be spent in each window; a window that is NULL never ends.
+const KEY_LIMITS = `
+ALTER TABLE api_keys ADD COLUMN limit_micro_usd INTEGER CHECK (limit_micro_usd >= 0);
+ALTER TABLE api_keys ADD COLUMN limit_window TEXT CHECK (limit_window IN ('daily', 'weekly', 'monthly'));
+ALTER TABLE api_keys ADD COLUMN rpm_limit INTEGER CHECK (rpm_limit > 0);
+ALTER TABLE api_keys ADD COLUMN itpm_limit INTEGER CHECK (itpm_limit > 0);
+ALTER TABLE api_keys ADD COLUMN otpm_limit INTEGER CHECK (otpm_limit > 0);
+`;
+
+// What an account earned is listed and summed, and what a key has on hold, without looking at other rows.
+const MONEY_INDEXES = `
+CREATE INDEX open_holds_by_key ON open_holds (key_id) WHERE key_id IS NOT NULL;
+CREATE INDEX ledger_payouts ON ledger (account_id, seq, amount_micro_usd) WHERE kind = 'payout';
+`;
+
 /** The coordinator's schema, step by step. */
-export const MIGRATIONS: readonly Migration[] = [{ name: 'accounts, models and money', sql: FIRST }];
+export const MIGRATIONS: readonly Migration[] = [
+  { name: 'accounts, models and money', sql: FIRST },
+  { name: 'limits of keys', sql: KEY_LIMITS },
+  { name: 'indexes for money', sql: MONEY_INDEXES },
+];

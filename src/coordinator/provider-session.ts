@@ -62,6 +62,13 @@ const MAX_OVER = 10;
 /** What a machine reads that does not answer any more (docs/protocol.md, challenges). */
 const UNRESPONSIVE = 'attestation unresponsive — reconnect required';
 
+/** Its connection ended before its answer did. */
+export class ProviderGone extends DarkbloomError {
+  constructor() {
+    super('provider_error', 'provider disconnected');
+  }
+}
+
 /** One connected provider, from its `register` to the end of its socket. */
 export class ProviderSession {
   readonly id = randomUUID();
@@ -301,7 +308,7 @@ export class ProviderSession {
   disconnected(): void {
     this.#challenge?.timeout[Symbol.dispose]();
     for (const requestId of [...this.#attempts.keys()]) {
-      this.#close(requestId, new DarkbloomError('provider_error', 'provider disconnected'));
+      this.#close(requestId, new ProviderGone());
     }
   }
 }

@@ -5,7 +5,7 @@ import type { WireUsage } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
 import type { Fleet } from './fleet.js';
 import type { RefundReason } from './ledger.js';
-import type { Attempt, ProviderSession } from './provider-session.js';
+import { ProviderGone, type Attempt, type ProviderSession } from './provider-session.js';
 import type { Candidate } from './routing.js';
 
 /** Machines that one request is tried on, one after another, before any content. */
@@ -28,9 +28,9 @@ export interface RelayRequest {
   /** This machine begins to answer. */
   serving: (candidate: Candidate) => void;
   /** The answer is complete. */
-  settle: (candidate: Candidate, usage: Usage) => void;
+  settle: (candidate: Candidate, usage: Usage) => Promise<void> | void;
   /** There is no answer to pay for. Only the first call of `settle` or `refund` counts. */
-  refund: (reason: RefundReason) => void;
+  refund: (reason: RefundReason) => Promise<void> | void;
   /** Nothing more happens for this request. */
   ended: () => void;
 }
@@ -58,7 +58,7 @@ export async function* relay(request: RelayRequest, deps: RelayDeps, signal: Abo
         return;
       }
       if (taken === undefined) {
-        if (loss !== undefined) request.refund(loss.reason);
+        if (loss !== undefined) await request.refund(loss.reason);
         throw loss?.error ?? request.refusal();
       }
       tried.add(taken.candidate.machine.id);
@@ -66,7 +66,7 @@ export async function* relay(request: RelayRequest, deps: RelayDeps, signal: Abo
       if (loss === undefined) return;
     }
   } finally {
-    request.refund('reservation_refund'); // only if nothing above has settled or refunded it
+    await request.refund('reservation_refund'); // only if nothing above has settled or refunded it
     request.ended();
   }
 }
@@ -158,7 +158,7 @@ async function* tryOn(
         }
         case 'complete': {
           const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
-          request.settle(candidate, usage);
+          await request.settle(candidate, usage);
           if (phase === 'leaving') {
             yield { type: 'cancelled', usage };
             return undefined;
@@ -181,7 +181,7 @@ async function* tryOn(
           break;
         case 'timeout':
           if (phase === 'leaving') {
-            request.refund('no_terminal_after_cancel');
+            await request.refund('no_terminal_after_cancel');
             yield { type: 'cancelled', usage: NOTHING };
             return undefined;
           }
@@ -198,13 +198,14 @@ async function* tryOn(
     throw new DarkbloomError('provider_error', 'The machine ended the answer without completing it.');
   } catch (error) {
     const failure = toFailure(error);
+    if (error instanceof ProviderGone) lossReason = 'provider_incomplete';
     if (phase === 'leaving') {
-      request.refund('provider_error_after_disconnect');
+      await request.refund('provider_error_after_disconnect');
       yield { type: 'cancelled', usage: NOTHING };
       return undefined;
     }
     if (phase !== 'writing' && mayWorkElsewhere(failure)) return { error: failure, reason: lossReason };
-    request.refund(lossReason);
+    await request.refund(lossReason);
     throw failure;
   } finally {
     deadline.clear();

@@ -9,6 +9,7 @@ import { VERSION } from '../util/version.js';
 import { createDirectApi } from './direct-api.js';
 import type { Door } from './door.js';
 import { listen } from './server.js';
+import { tlsOf } from './tls.js';
 
 interface DirectDoorOptions {
   home: Home;
@@ -40,7 +41,7 @@ export async function openDirectDoor(options: DirectDoorOptions): Promise<Door> 
   );
   const now = () => systemClock.now();
   const app = createDirectApi({ generator, models, token: key, refuse, version: VERSION, now, log });
-  const server = await listen(app, settings.http);
+  const server = await listen(app, { ...settings.http, ...tlsOf(settings) });
   return {
     mode: 'linked',
     url: server.url,

@@ -49,6 +49,8 @@ export async function respond(context: HttpContext, { events, reply, streaming, 
       if (ended) await events.next();
     } catch (error) {
       await out.write(reply.failure(toFailure(error)));
+    } finally {
+      await events.return?.(); // whoever makes them ends with it, whatever went wrong here
     }
   });
 }

@@ -1,7 +1,9 @@
 import { createServer, type Server } from 'node:http';
+import type { Server as NetServer } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
 import type { HttpApp } from './app.js';
+import { tlsDoor, type TlsFiles } from './tls.js';
 
 const HEADERS_TIMEOUT_MS = 15_000;
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -14,18 +16,27 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** Binds and listens.
- *  @throws DarkbloomError `port_in_use`, `config_invalid` for an address this machine does not have. */
-export async function listen(app: HttpApp, { host, port }: { host: string; port: number }): Promise<HttpServer> {
+interface Address {
+  host: string;
+  port: number;
+  /** Absent: plain HTTP for everyone. */
+  tls?: TlsFiles | undefined;
+}
+
+/** Binds and listens. With TLS, programs on this machine may still speak plain HTTP to the same port.
+ *  @throws DarkbloomError `port_in_use`, `config_invalid` for an address this machine does not have or a certificate that
+ *  cannot be used. */
+export async function listen(app: HttpApp, { host, port, tls }: Address): Promise<HttpServer> {
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   const server = createServer((request, response) => void listener(request, response));
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = 0; // an answer may take as long as it takes; bodies are bounded by size
-  await bind(server, host, port);
-  const address = server.address();
+  const door = tls === undefined ? server : tlsDoor(server, tls);
+  await bind(door, host, port);
+  const address = door.address();
   const bound = typeof address === 'object' && address !== null ? address.port : port;
   const dialHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
-  return { server, port: bound, url: `http://${dialHost}:${bound}`, close: () => close(server) };
+  return { server, port: bound, url: `http://${dialHost}:${bound}`, close: () => close(server, door) };
 }
 
 /** Binds and lets go again.
@@ -33,10 +44,10 @@ export async function listen(app: HttpApp, { host, port }: { host: string; port:
 export async function refuseTakenPort({ host, port }: { host: string; port: number }): Promise<void> {
   const server = createServer();
   await bind(server, host, port);
-  await close(server);
+  await close(server, server);
 }
 
-function bind(server: Server, host: string, port: number): Promise<void> {
+function bind(server: NetServer, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => reject(bindError(error, host, port)));
     server.listen(port, host, resolve);
@@ -65,9 +76,9 @@ function bindError(cause: Error, host: string, port: number): DarkbloomError {
 }
 
 /** Lets running answers end for a moment, then cuts what is left. */
-async function close(server: Server): Promise<void> {
+async function close(server: Server, door: NetServer): Promise<void> {
   const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const closed = new Promise<void>((resolve) => door.close(() => resolve()));
   server.closeIdleConnections();
   await closed;
   clearTimeout(timer);

@@ -10,6 +10,8 @@ export const NodePrivacy = z.strictObject({
   serve_others: z.boolean(),
   /** Address the HTTP port is bound to. */
   host: z.string(),
+  /** Whether that port speaks TLS to other machines; absent from a daemon that did not know TLS yet. */
+  tls: z.boolean().optional(),
   /** As `register` tells the coordinator. */
   capabilities: PrivacyCapabilities,
 });
@@ -22,6 +24,7 @@ export function nodePrivacy({ coordinator, provider, http }: Settings, capabilit
     ...(coordinator.url === undefined ? {} : { coordinator_url: coordinator.url }),
     serve_others: provider.serve_others,
     host: http.host,
+    tls: http.tls_cert !== undefined,
     capabilities,
   };
 }

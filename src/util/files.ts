@@ -75,3 +75,13 @@ export function keptSecret(path: string, isValid: (secret: string) => boolean, m
   writePrivateFile(path, `${secret}\n`);
   return secret;
 }
+
+/** Waits until a file, or the names in a folder, are on the disk. */
+export function syncPath(path: string): void {
+  const opened = openSync(path, 'r');
+  try {
+    fsyncSync(opened);
+  } finally {
+    closeSync(opened);
+  }
+}

@@ -89,6 +89,19 @@ const Vectors = z.object({
       }),
     }),
   ),
+  key_spend_cap: z.array(
+    z.object({
+      id: z.string(),
+      in: z.object({
+        limit: micro.nullable(),
+        spent_in_window: micro,
+        reservation: micro,
+        route_mode: z.enum(['none', 'prefer', 'self']),
+      }),
+      out: z.object({ allowed: z.boolean(), error_type: z.string().optional(), error_code: z.string().optional() }),
+    }),
+  ),
+  key_window_start_utc: z.array(z.object({ now: z.string(), limit_reset: z.string(), out: z.string().nullable() })),
   format: z.object({
     per_token_usd: z.array(z.object({ in: micro, out: z.string() })),
     per_million_usd: z.array(z.object({ in: micro, out: z.string() })),

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Coordinator } from '../../src/coordinator/coordinator.js';
+import { Coordinator, type CoordinatorOptions } from '../../src/coordinator/coordinator.js';
 import { silentLog } from '../../src/log.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -10,20 +10,23 @@ export class StartedCoordinator implements AsyncDisposable {
   readonly coordinator: Coordinator;
   readonly clock: ManualClock;
   readonly ownerToken: string;
+  /** The SQLite file. */
+  readonly database: string;
   readonly #folder: string;
 
   private constructor(coordinator: Coordinator, clock: ManualClock, folder: string) {
     this.coordinator = coordinator;
     this.clock = clock;
     this.ownerToken = coordinator.accounts.mintLoginToken(coordinator.owner.id);
+    this.database = databaseIn(folder);
     this.#folder = folder;
   }
 
-  static async start(): Promise<StartedCoordinator> {
+  static async start(changes: Partial<CoordinatorOptions> = {}): Promise<StartedCoordinator> {
     const folder = mkdtempSync(join(tmpdir(), 'coordinator-'));
     const clock = new ManualClock();
     const coordinator = await Coordinator.start({
-      database: join(folder, 'coordinator.db'),
+      database: databaseIn(folder),
       host: '127.0.0.1',
       port: 0,
       selfRouteDefault: 'self',
@@ -31,6 +34,7 @@ export class StartedCoordinator implements AsyncDisposable {
       models: [],
       clock,
       log: silentLog(),
+      ...changes,
     });
     return new StartedCoordinator(coordinator, clock, folder);
   }
@@ -53,4 +57,8 @@ export class StartedCoordinator implements AsyncDisposable {
     await this.coordinator.close();
     rmSync(this.#folder, { recursive: true });
   }
+}
+
+function databaseIn(folder: string): string {
+  return join(folder, 'coordinator.db');
 }

@@ -25,11 +25,13 @@ export class HandClock implements Clock {
 }
 
 /** A coordinator's database in a file of its own, gone with the test. */
-export function temporaryDatabase(): Disposable & { database: Database; clock: HandClock } {
+export function temporaryDatabase(): Disposable & { database: Database; path: string; clock: HandClock } {
   const folder = mkdtempSync(join(tmpdir(), 'coordinator-'));
-  const database = new Database(join(folder, 'coordinator.db'), MIGRATIONS);
+  const path = join(folder, 'coordinator.db');
+  const database = new Database(path, MIGRATIONS);
   return {
     database,
+    path,
     clock: new HandClock(),
     [Symbol.dispose]() {
       database.close();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
-import { environment, findHome, loadSettings, type Home } from '../../config.js';
+import { environment, findHome, loadSettings, type Home, type Settings } from '../../config.js';
 import { catalogModels } from '../../coordinator/catalog-models.js';
 import { openCoordinator, ownerKey } from '../../coordinator/host.js';
 import { DarkbloomError } from '../../errors.js';
@@ -11,6 +11,7 @@ import { readCatalog } from '../../models/catalog.js';
 import { readDiscovery, refuseSecondDaemon, removeDiscovery, writeDiscovery } from '../../service/discovery.js';
 import { systemClock } from '../../util/clock.js';
 import { makePrivateFolder, readFileIfPresent } from '../../util/files.js';
+import { isLoopback } from '../../util/loopback.js';
 import { VERSION } from '../../util/version.js';
 import type { JsonObject } from '../../inference/types.js';
 import { callCoordinator } from '../coordinator-client.js';
@@ -18,6 +19,7 @@ import { printJson, SchemaVersion } from '../json-output.js';
 import { warnAboutNetwork } from '../network-warning.js';
 import { listenForStop } from '../stopping.js';
 import { print, printDone, printFact, runningRequests, style } from '../style.js';
+import { addBooksCommands } from './coordinator/books.js';
 import { portNumber } from './start.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
@@ -45,6 +47,9 @@ export function coordinatorCommand(): Command {
     .description('run a coordinator alone, for machines that link to it; or manage the one of this home')
     .option('--port <number>', 'HTTP port (8787); 0 takes a free one', portNumber)
     .option('--host <address>', 'address to bind (127.0.0.1)')
+    .option('--tls-cert <file>', 'certificate (PEM) for TLS on the port; with --tls-key')
+    .option('--tls-key <file>', 'its private key (PEM)')
+    .option('--accept-clear', 'beyond this machine without TLS, and without the warning: keys cross the network in clear')
     .addHelpText(
       'after',
       `
@@ -52,7 +57,9 @@ Examples:
   $ darkbloom-provider coordinator                       run one on port 8787
   $ darkbloom-provider coordinator approve 7KQH-M2XP     let a machine in that ran \`link\`
   $ darkbloom-provider coordinator account add anna      print anna's login token, once
-  $ darkbloom-provider coordinator credit anna 5         give anna 5 USD to spend`,
+  $ darkbloom-provider coordinator credit anna 5         give anna 5 USD to spend
+  $ darkbloom-provider coordinator audit                 compute every balance again from the rows
+  $ darkbloom-provider coordinator backup books.db       copy the books, also while it runs`,
     )
     .action(run);
   command
@@ -84,6 +91,7 @@ Examples:
     .argument('<name>')
     .argument('<usd>', 'amount in USD, for example 2.50', usdAmount)
     .action(credit);
+  addBooksCommands(command);
   return command;
 }
 
@@ -97,17 +105,28 @@ function usdAmount(text: string): number {
   throw new InvalidArgumentError('an amount is a number above 0 with at most six decimals.');
 }
 
-async function run(flags: { port?: number; host?: string }): Promise<void> {
+interface RunFlags {
+  port?: number;
+  host?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  acceptClear?: true;
+}
+
+async function run(flags: RunFlags): Promise<void> {
   const home = findHome(environment);
   const settings = loadSettings(home, environment, {
     ...(flags.port === undefined ? {} : { 'coordinator.port': flags.port }),
     ...(flags.host === undefined ? {} : { 'http.host': flags.host }),
+    ...(flags.tlsCert === undefined ? {} : { 'http.tls_cert': flags.tlsCert }),
+    ...(flags.tlsKey === undefined ? {} : { 'http.tls_key': flags.tlsKey }),
+    ...(flags.acceptClear === undefined ? {} : { 'http.accept_clear': true }),
   });
   const log = createLog(settings.log.level, process.stderr);
   const stop = listenForStop();
   makePrivateFolder(home.folder);
   await refuseSecondDaemon(home.discovery);
-  warnAboutNetwork(settings.http.host);
+  warnAboutNetwork(settings.http);
   const models = catalogModels(readCatalog(), systemClock.now());
   const coordinator = await openCoordinator({ home, settings, port: settings.coordinator.port, models, log });
   writeDiscovery(home.discovery, {
@@ -124,7 +143,7 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
   printFact('address', coordinator.url);
   printFact('home', home.folder);
   print(
-    `Ready. On another machine: darkbloom-provider link ${addressForOthers(settings.http.host, coordinator)}. Ctrl-C stops.`,
+    `Ready. On another machine: darkbloom-provider link ${addressForOthers(settings.http, coordinator)}. Ctrl-C stops.`,
   );
   await stop.asked;
   if (coordinator.requestsRunning > 0) {
@@ -138,8 +157,12 @@ async function run(flags: { port?: number; host?: string }): Promise<void> {
 }
 
 /** Bound to every address, the machine's own name is what others can use. */
-function addressForOthers(host: string, { url, port }: { url: string; port: number }): string {
-  return host === '0.0.0.0' || host === '::' ? `http://${hostname()}:${port}` : url;
+function addressForOthers(
+  { host, tls_cert: certificate }: Settings['http'],
+  { url, port }: { url: string; port: number },
+): string {
+  const plain = host === '0.0.0.0' || host === '::' ? `http://${hostname()}:${port}` : url;
+  return certificate === undefined || isLoopback(host) ? plain : plain.replace(/^http:/u, 'https:');
 }
 
 async function approve(code: string): Promise<void> {
