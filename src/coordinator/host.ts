@@ -5,6 +5,7 @@ import { keptSecret } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import type { KnownModel } from './catalog-models.js';
 import { Coordinator } from './coordinator.js';
+import { identityProviderOf } from './identity-provider.js';
 
 interface CoordinatorPlace {
   home: Home;
@@ -24,6 +25,7 @@ export async function openCoordinator({ home, settings, port, models, log }: Coo
     selfRouteDefault: settings.coordinator.self_route_default,
     version: VERSION,
     models,
+    identity: identityProviderOf(settings.identity, { clock: systemClock, log }),
     clock: systemClock,
     log,
   });

@@ -14,9 +14,13 @@ import { FALLBACK_PRICE, holdFor, outputBound, promptBound } from './billing.js'
 import type { Fleet } from './fleet.js';
 import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
+import type { RateLimits } from './rate-limits.js';
 import type { Build, Registry } from './registry.js';
 import { relay } from './relay.js';
 import { eligible, hasFreshChallenge, routeModeOf, type Candidate } from './routing.js';
+
+/** What a token of a prompt is taken for before it is counted: for limits, never for money. */
+const BYTES_PER_TOKEN = 4;
 
 export interface DoorDeps {
   accounts: Accounts;
@@ -24,6 +28,7 @@ export interface DoorDeps {
   ledger: Ledger;
   fleet: Fleet;
   gate: Gate;
+  limits: RateLimits;
   /** What a request of the owner's account without a route header means. */
   selfRouteDefault: 'self' | 'none';
   clock: Clock;
@@ -31,8 +36,11 @@ export interface DoorDeps {
 }
 
 /** Who asks, from the request's credential.
- *  @throws DarkbloomError `unauthorized`. */
+ *  @throws DarkbloomError `unauthorized`; `identity_unavailable`. */
 export function authenticate(context: HttpContext, accounts: Accounts): Caller {
+  const signedIn = context.get('identity');
+  const identified = signedIn === undefined ? undefined : accounts.find(signedIn());
+  if (identified !== undefined) return { account: identified, via: 'login' };
   const credential = credentialOf(context);
   const caller = credential === undefined || credential === '' ? undefined : accounts.authenticate(credential);
   if (caller !== undefined) return caller;
@@ -60,6 +68,7 @@ async function inferInside(
 ): Promise<Response> {
   const receivedAt = performance.now();
   const caller = authenticate(context, deps.accounts);
+  if (caller.via === 'key') addHeaders(context, deps.limits.admitRequest(caller.key));
   const body = await readJson(context, MAX_REQUEST_BYTES);
   const model = checkedModel(body, caller);
   const mode = routeOf(context, caller, deps);
@@ -68,6 +77,13 @@ async function inferInside(
 
   const jobId = randomUUID();
   const promptBytes = promptBound(chat);
+  if (caller.via === 'key') {
+    const tokens = {
+      input: Math.ceil(promptBytes / BYTES_PER_TOKEN),
+      output: outputBound(chat, builds[0]?.maxOutputLength),
+    };
+    addHeaders(context, deps.limits.admitTokens(caller.key, tokens));
+  }
   if (mode !== 'self') {
     const price = deps.registry.platformPrice(builds[0]?.id ?? '') ?? FALLBACK_PRICE;
     const amount = holdFor(promptBytes, outputBound(chat, builds[0]?.maxOutputLength), price);
@@ -124,6 +140,10 @@ async function inferInside(
     streaming: stream === true,
     headers: () => answerHeaders(jobId, served, receivedAt, deps.fleet),
   });
+}
+
+function addHeaders(context: HttpContext, headers: Record<string, string>): void {
+  for (const [name, value] of Object.entries(headers)) context.header(name, value);
 }
 
 function checkedModel(body: JsonObject, caller: Caller): string {

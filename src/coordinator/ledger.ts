@@ -235,10 +235,10 @@ export class Ledger {
     return row === undefined ? undefined : UsageRow.parse(row);
   }
 
-  /** Micro-USD of all that was settled with an API key. */
-  spentWithKey(keyId: string): bigint {
-    const sql = 'SELECT coalesce(sum(cost_micro_usd), 0) AS spent FROM usage WHERE key_id = ?';
-    return z.object({ spent: z.bigint() }).parse(this.#database.get(sql, keyId)).spent;
+  /** Micro-USD of all that was settled with an API key since then (ms since the epoch). */
+  spentWithKey(keyId: string, since = 0): bigint {
+    const sql = 'SELECT coalesce(sum(cost_micro_usd), 0) AS spent FROM usage WHERE key_id = ? AND created_at >= ?';
+    return z.object({ spent: z.bigint() }).parse(this.#database.get(sql, keyId, since)).spent;
   }
 
   /** The account's rows, oldest first. */

@@ -125,5 +125,44 @@ CREATE TRIGGER usage_no_update BEFORE UPDATE ON usage BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER usage_no_delete BEFORE DELETE ON usage BEGIN SELECT RAISE(ABORT, 'usage is append-only'); END;
 `;
 
+// `limit_micro_usd` is what may be spent in each window; a window that is NULL never ends.
+const KEY_LIMITS = `
+ALTER TABLE api_keys ADD COLUMN limit_micro_usd INTEGER CHECK (limit_micro_usd >= 0);
+ALTER TABLE api_keys ADD COLUMN limit_window TEXT CHECK (limit_window IN ('daily', 'weekly', 'monthly'));
+ALTER TABLE api_keys ADD COLUMN rpm_limit INTEGER CHECK (rpm_limit > 0);
+ALTER TABLE api_keys ADD COLUMN itpm_limit INTEGER CHECK (itpm_limit > 0);
+ALTER TABLE api_keys ADD COLUMN otpm_limit INTEGER CHECK (otpm_limit > 0);
+`;
+
+const DENIED_LOGINS = `
+ALTER TABLE device_codes ADD COLUMN denied INTEGER NOT NULL DEFAULT 0 CHECK (denied IN (0, 1));
+`;
+
+// What an administrator said of a model stays; what came with the program or lies on this machine follows each start.
+const MODEL_ORIGINS = `
+ALTER TABLE builds ADD COLUMN origin TEXT NOT NULL DEFAULT 'shipped' CHECK (origin IN ('shipped', 'admin'));
+ALTER TABLE builds ADD COLUMN version TEXT NOT NULL DEFAULT 'v1';
+ALTER TABLE builds ADD COLUMN description TEXT NOT NULL DEFAULT '';
+ALTER TABLE builds ADD COLUMN runtime_parameters TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE builds ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE aliases ADD COLUMN origin TEXT NOT NULL DEFAULT 'shipped' CHECK (origin IN ('shipped', 'admin'));
+`;
+
+const IDENTITIES = `
+CREATE TABLE identities (
+  issuer TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  account_id TEXT NOT NULL REFERENCES accounts (id),
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (issuer, subject)
+) STRICT;
+`;
+
 /** The coordinator's schema, step by step. */
-export const MIGRATIONS: readonly Migration[] = [{ name: 'accounts, models and money', sql: FIRST }];
+export const MIGRATIONS: readonly Migration[] = [
+  { name: 'accounts, models and money', sql: FIRST },
+  { name: 'limits of keys', sql: KEY_LIMITS },
+  { name: 'denied logins of machines', sql: DENIED_LOGINS },
+  { name: 'who said what of a model', sql: MODEL_ORIGINS },
+  { name: 'accounts of an identity provider', sql: IDENTITIES },
+];

@@ -296,11 +296,12 @@ describe('a key', () => {
   });
 
   test.each<[object, string]>([
-    [{ limit_usd: 5 }, 'limit_usd'],
-    [{ limit_reset: 'daily' }, 'limit_reset'],
-    [{ rpm_limit: 60 }, 'rpm_limit'],
-    [{ itpm_limit: 1 }, 'itpm_limit'],
-    [{ otpm_limit: 1 }, 'otpm_limit'],
+    [{ limit_usd: -1 }, 'limit_usd'],
+    [{ limit_usd: '5' }, 'limit_usd'],
+    [{ limit_reset: 'hourly' }, 'limit_reset'],
+    [{ rpm_limit: -1 }, 'rpm_limit'],
+    [{ itpm_limit: 1.5 }, 'itpm_limit'],
+    [{ otpm_limit: '1' }, 'otpm_limit'],
     [{ name: 7 }, 'name'],
     [{ allowed_models: 'tiny' }, 'allowed_models'],
     [{ self_route_only: 'yes' }, 'self_route_only'],
