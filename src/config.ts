@@ -130,6 +130,9 @@ export const Settings = z.strictObject({
       keep_loaded: nameList()
         .default([])
         .describe('Models that are loaded at the start and stay in memory, by alias or build id'),
+      follow_coordinator: flag(false).describe(
+        'Download builds of the catalogue that the coordinator asks this machine to have',
+      ),
     })
     .prefault({}),
   log: z

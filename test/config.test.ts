@@ -76,7 +76,7 @@ describe('where a setting comes from', () => {
       identity: {},
       provider: { serve_others: false, keep_awake: 'on_ac' },
       engine: ENGINE_DEFAULTS,
-      models: { files: {}, download_from: 'https://huggingface.co', keep_loaded: [] },
+      models: { files: {}, download_from: 'https://huggingface.co', keep_loaded: [], follow_coordinator: false },
       log: { level: 'info' },
     });
   });

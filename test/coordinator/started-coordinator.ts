@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Coordinator } from '../../src/coordinator/coordinator.js';
+import { Coordinator, type CoordinatorOptions } from '../../src/coordinator/coordinator.js';
 import { silentLog } from '../../src/log.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -19,7 +19,7 @@ export class StartedCoordinator implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  static async start(): Promise<StartedCoordinator> {
+  static async start(changes: Partial<CoordinatorOptions> = {}): Promise<StartedCoordinator> {
     const folder = mkdtempSync(join(tmpdir(), 'coordinator-'));
     const clock = new ManualClock();
     const coordinator = await Coordinator.start({
@@ -31,12 +31,13 @@ export class StartedCoordinator implements AsyncDisposable {
       models: [],
       clock,
       log: silentLog(),
+      ...changes,
     });
     return new StartedCoordinator(coordinator, clock, folder);
   }
 
   /** One call with a JSON body and a bearer token. */
-  async call(method: string, path: string, { token, body }: { token?: string; body?: unknown } = {}) {
+  async call(method: string, path: string, { token, body }: { token?: string | undefined; body?: unknown } = {}) {
     const response = await fetch(`${this.coordinator.url}${path}`, {
       method,
       headers: {
