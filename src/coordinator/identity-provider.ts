@@ -9,7 +9,7 @@ import { pinnedKey, remoteKeys, type IdentityKeys } from './identity-keys.js';
 
 /** How far the provider's clock may be from ours. */
 const CLOCK_TOLERANCE_S = 30;
-const MAX_TOKEN_CHARACTERS = 16_384;
+const MAX_TOKEN_CHARACTERS = 8_192;
 const MAX_SUBJECT_CHARACTERS = 255;
 
 /** Why a token was refused: one word for programs, a sentence for people. */
