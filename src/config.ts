@@ -71,6 +71,22 @@ export const Settings = z.strictObject({
         .describe('Tokens that each account may ask for in a minute; none: no limit'),
     })
     .prefault({}),
+  identity: z
+    .strictObject({
+      issuer: text().optional().describe('Who signs the tokens with which people sign in (`iss`); none: nobody does'),
+      audience: text().optional().describe('Whom those tokens are made for (`aud`): the id of your application there'),
+      jwks_url: z
+        .string('must be an address')
+        .refine(isKeyAddress, 'must be an address like https://auth.example.com/jwks.json; http only to this machine')
+        .optional()
+        .describe("Where the provider publishes its keys; or identity.public_key_file"),
+      public_key_file: text().optional().describe("Path of the provider's one public key in PEM"),
+    })
+    .superRefine((identity, context) => {
+      const problem = identityProblem(identity);
+      if (problem !== undefined) context.addIssue({ code: 'custom', path: [problem.key], message: problem.message });
+    })
+    .prefault({}),
   provider: z
     .strictObject({
       serve_others: flag(false).describe('Serve other accounts of the coordinator, not the owner alone'),
@@ -140,6 +156,9 @@ export const Settings = z.strictObject({
       keep_loaded: nameList()
         .default([])
         .describe('Models that are loaded at the start and stay in memory, by alias or build id'),
+      follow_coordinator: flag(false).describe(
+        'Download builds of the catalogue that the coordinator asks this machine to have',
+      ),
     })
     .prefault({}),
   log: z
@@ -155,6 +174,38 @@ function wholeNumber(min: number, max: number) {
   const range = `must be a whole number from ${min} to ${max}`;
   const digits = z.string().regex(/^\d+$/u).transform(Number);
   return z.union([z.number(), digits], range).pipe(z.int(range).min(min, range).max(max, range));
+}
+
+function text() {
+  return z.string('must be a text').min(1, 'must not be empty');
+}
+
+/** Keys that came in clear could be anybody's. */
+function isKeyAddress(address: string): boolean {
+  if (!URL.canParse(address)) return false;
+  const { protocol, hostname } = new URL(address);
+  const here = ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+  return protocol === 'https:' || (protocol === 'http:' && here);
+}
+
+type IdentityKey = 'issuer' | 'audience' | 'jwks_url' | 'public_key_file';
+
+/** An identity provider is set as a whole or not at all. */
+function identityProblem(
+  identity: Partial<Record<IdentityKey, string | undefined>>,
+): { key: IdentityKey; message: string } | undefined {
+  const [key] = (Object.keys(identity) as IdentityKey[]).filter((name) => identity[name] !== undefined);
+  if (key === undefined) return undefined;
+  for (const needed of ['issuer', 'audience'] as const) {
+    if (identity[needed] === undefined) return { key, message: `needs identity.${needed} beside it` };
+  }
+  if (identity.jwks_url === undefined && identity.public_key_file === undefined) {
+    return { key, message: 'needs identity.jwks_url or identity.public_key_file beside it' };
+  }
+  if (identity.jwks_url !== undefined && identity.public_key_file !== undefined) {
+    return { key: 'public_key_file', message: 'set this or identity.jwks_url, not both' };
+  }
+  return undefined;
 }
 
 /** GB as a Mac counts its memory, 2^30 bytes. Fractions count. */

@@ -9,10 +9,11 @@ import { openDirectDoor } from './http/direct-door.js';
 import type { Door } from './http/door.js';
 import { kvBytesPerToken } from './inference/footprint.js';
 import { Desk } from './link/desk.js';
+import { Downloads, type FetchModel } from './link/downloads.js';
 import { Jobs } from './link/jobs.js';
 import { readLinkToken } from './link/link-token.js';
 import { Link } from './link/link.js';
-import { heartbeatFrame, registerFrame } from './link/reports.js';
+import { heartbeatFrame, modelInfo, registerFrame } from './link/reports.js';
 import { watchWakes } from './link/wake-watch.js';
 import type { Log } from './log.js';
 import { systemCommands } from './machine/commands.js';
@@ -22,6 +23,7 @@ import { Metrics } from './machine/metrics.js';
 import { readPosture } from './machine/posture.js';
 import { readPower, readWakeTime } from './machine/power.js';
 import { readCatalog } from './models/catalog.js';
+import { fetchBuild } from './models/fetch-build.js';
 import { installedModels, type InstalledModel } from './models/store.js';
 import { openControl } from './service/control.js';
 import { countedGenerator } from './service/counted-generator.js';
@@ -146,7 +148,27 @@ export class Daemon {
     const generator = countedGenerator(pool, { journal, errors, aliasOf });
     const refuse = () => this.#refuse();
     const jobs = new Jobs({ generator, identity, refuse, clock: systemClock, log });
-    const desk = new Desk({ jobs, identity, models, posture, load: (id) => pool.load(id), refuse, log });
+    const kvBytes = new Map(models.map(({ id, shape }) => [id, kvBytesPerToken(shape, settings.engine.kv_type)]));
+    const fetch: FetchModel = async (id, told, signal) => {
+      const onProgress = ({ doneBytes, totalBytes }: { doneBytes: number; totalBytes: number }) =>
+        told(doneBytes, totalBytes);
+      const limitBytes = pool.memoryLimitBytes;
+      const from = { catalog, homeFolder: home.folder, settings, limitBytes };
+      const model = await fetchBuild(id, { ...from, signal, onProgress });
+      pool.add(model);
+      models.push(model);
+      kvBytes.set(id, kvBytesPerToken(model.shape, settings.engine.kv_type));
+      return modelInfo(model);
+    };
+    const downloads = new Downloads({
+      models,
+      fetch: settings.models.follow_coordinator ? fetch : undefined,
+      refuse,
+      clock: systemClock,
+      log,
+    });
+    this.#life.own(() => downloads.close());
+    const desk = new Desk({ jobs, identity, models, posture, load: (id) => pool.load(id), downloads, refuse, log });
 
     const { url: coordinatorUrl } = settings.coordinator;
     const door =
@@ -165,7 +187,6 @@ export class Daemon {
     this.#life.own(() => door.close());
 
     const metrics = new Metrics(systemCommands, platform);
-    const kvBytes = new Map(models.map(({ id, shape }) => [id, kvBytesPerToken(shape, settings.engine.kv_type)]));
     const link = new Link({
       coordinatorUrl: door.coordinatorUrl,
       register: () =>

@@ -21,6 +21,7 @@ const TABLE = {
   insufficient_quota: { family: 'caller', status: 402, type: 'insufficient_funds', speaks: true },
   key_limit_reached: { family: 'caller', status: 402, type: 'insufficient_quota' },
   forbidden: { family: 'caller', status: 403 },
+  access_denied: { family: 'caller', status: 403 },
   model_not_allowed: { family: 'caller', status: 403 },
   model_not_found: { family: 'caller', status: 404 },
   not_found: { family: 'caller', status: 404 },
@@ -29,12 +30,14 @@ const TABLE = {
   no_route: { family: 'caller', status: 404, type: 'invalid_request_error' },
   no_linked_machine: { family: 'caller', status: 409 },
   already_used: { family: 'caller', status: 409 },
+  conflict: { family: 'caller', status: 409 },
   expired_token: { family: 'caller', status: 410 },
   expired_code: { family: 'caller', status: 410 },
   too_large: { family: 'caller', status: 413, type: 'invalid_request_error' },
   usage: { family: 'caller', status: 400 },
 
   over_capacity: { family: 'later', status: 429, type: 'rate_limit_exceeded' },
+  slow_down: { family: 'later', status: 429, type: 'rate_limit_exceeded', speaks: true },
   machine_busy: { family: 'later', status: 429 },
   insufficient_memory: { family: 'later', status: 503 },
   paused: { family: 'later', status: 503 },
@@ -42,6 +45,7 @@ const TABLE = {
   machine_offline: { family: 'later', status: 503 },
   model_not_loaded: { family: 'later', status: 503 },
   model_unavailable: { family: 'later', status: 503 },
+  identity_unavailable: { family: 'later', status: 503, type: 'service_unavailable', speaks: true },
 
   cancelled: { family: 'left', status: 499 },
 

@@ -73,9 +73,10 @@ describe('where a setting comes from', () => {
     expect(load({})).toEqual({
       http: { host: '127.0.0.1', port: 8000 },
       coordinator: { port: 8787, self_route_default: 'self' },
+      identity: {},
       provider: { serve_others: false, keep_awake: 'on_ac' },
       engine: ENGINE_DEFAULTS,
-      models: { files: {}, download_from: 'https://huggingface.co', keep_loaded: [] },
+      models: { files: {}, download_from: 'https://huggingface.co', keep_loaded: [], follow_coordinator: false },
       log: { level: 'info' },
     });
   });

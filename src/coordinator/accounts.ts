@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Database } from '../database.js';
 import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
-import { flag } from './columns.js';
+import { flag, wholeNumber } from './columns.js';
 import { ApiKeys, type ApiKey } from './keys.js';
 import { hashOf, newId, newSecret } from './secrets.js';
 
@@ -33,6 +33,29 @@ const AccountRow = z
     isOwner: row.is_owner,
     acceptUnattested: row.accept_unattested,
   }));
+
+/** A machine that may serve as the account's: one link token. */
+export interface LinkedMachine {
+  id: string;
+  label: string;
+  /** Milliseconds since the Unix epoch. */
+  linkedAt: number;
+}
+
+const HashRow = z.object({ hash: z.string() });
+const MachineRow = HashRow.extend({ label: z.string(), created_at: wholeNumber }).transform(
+  ({ hash, label, created_at: linkedAt }): LinkedMachine => ({ id: idOfLink(hash), label, linkedAt }),
+);
+
+/** The name of the machine that has this link token. It is the same on every connection. */
+export function machineIdOf(linkToken: string): string {
+  return idOfLink(hashOf(linkToken));
+}
+
+/** Part of the stored hash: it tells machines apart, and nothing of the token. */
+function idOfLink(hash: string): string {
+  return `mach_${hash.slice(0, 24)}`;
+}
 
 /** Accounts and what proves who one is. Of every secret only its SHA-256 is stored, so it is shown once. */
 export class Accounts {
@@ -66,6 +89,33 @@ export class Accounts {
       }
       return this.#insert({ name: trimmed, isOwner: false, ...options });
     });
+  }
+
+  /** The account of a person whom an identity provider knows; made when it is seen first. */
+  ofIdentity(issuer: string, subject: string): Account {
+    return this.#database.transaction(() => {
+      const sql = `SELECT ${ACCOUNT_COLUMNS} FROM identities JOIN accounts ON accounts.id = account_id
+        WHERE issuer = ? AND subject = ?`;
+      const known = optionalAccount(this.#database.get(sql, issuer, subject));
+      if (known !== undefined) return known;
+      const name = this.#freeName(subject);
+      const account = this.#insert({ name, isOwner: false, acceptUnattested: false });
+      this.#database.run(
+        'INSERT INTO identities (issuer, subject, account_id, created_at) VALUES (?, ?, ?, ?)',
+        issuer,
+        subject,
+        account.id,
+        this.#clock.now(),
+      );
+      return account;
+    });
+  }
+
+  /** The provider's word for the person where it can be a name here and nobody has it. */
+  #freeName(subject: string): string {
+    const fits = subject.length <= MAX_ACCOUNT_NAME_LENGTH && /^[\x21-\x7e]+$/u.test(subject);
+    const free = fits && subject !== OWNER_NAME && this.find(subject) === undefined;
+    return free ? subject : newId('user_');
   }
 
   find(idOrName: string): Account | undefined {
@@ -110,6 +160,22 @@ export class Accounts {
 
   accountOfProviderToken(token: string): Account | undefined {
     return this.#holderOf('provider_tokens', token);
+  }
+
+  /** The machines that are linked to the account, oldest first. */
+  machines(accountId: string): LinkedMachine[] {
+    return this.#database
+      .all('SELECT * FROM provider_tokens WHERE account_id = ? ORDER BY created_at, rowid', accountId)
+      .map((row) => MachineRow.parse(row));
+  }
+
+  /** Ends a machine's link, whoever has its token. False when the account has no such machine. */
+  revokeMachine(accountId: string, machineId: string): boolean {
+    const machine = this.#database
+      .all('SELECT hash FROM provider_tokens WHERE account_id = ?', accountId)
+      .map((row) => HashRow.parse(row).hash)
+      .find((hash) => idOfLink(hash) === machineId);
+    return machine !== undefined && this.#database.run('DELETE FROM provider_tokens WHERE hash = ?', machine) > 0;
   }
 
   /** The token is dead at once; a connection that was made with it stays until it ends. False: there is no such token. */

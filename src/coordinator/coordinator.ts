@@ -8,19 +8,25 @@ import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
 import { addAccountRoutes } from './account-routes.js';
 import { Accounts, type Account } from './accounts.js';
+import { addCapacityRoute } from './capacity-route.js';
 import type { KnownModel } from './catalog-models.js';
 import { DeviceLogin } from './device-login.js';
+import { addDeviceRoutes } from './device-routes.js';
 import { Fleet } from './fleet.js';
 import { Gate } from './gate.js';
 import { History } from './history.js';
+import { identify, type IdentityProvider } from './identity-provider.js';
 import { infer, type DoorDeps } from './inference-door.js';
 import { limitsOfKey } from './key-limits.js';
+import { addKeyRoutes } from './key-routes.js';
 import { Ledger } from './ledger.js';
+import { addMachineRoutes } from './machine-routes.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
 import { addMoneyRoutes } from './money-routes.js';
 import { ProviderSocket } from './provider-socket.js';
 import { RateLimits, type Rates } from './rate-limits.js';
+import { addRegistryRoutes } from './registry-routes.js';
 import { Registry } from './registry.js';
 
 export interface CoordinatorOptions {
@@ -38,6 +44,8 @@ export interface CoordinatorOptions {
   version: string;
   /** Models that this coordinator knows from the start. */
   models: readonly KnownModel[];
+  /** Signs people in beside the owner's and the accounts' own tokens; absent: nobody does. */
+  identity?: IdentityProvider | undefined;
   clock: Clock;
   log: Log;
 }
@@ -90,27 +98,33 @@ export class Coordinator {
       const money = { ledger, rates, feePercent };
       const deps: DoorDeps = { ...money, gate, accounts, registry, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
+      if (options.identity !== undefined) identify(app, options.identity, accounts);
       app.get('/health', (context) => {
         const draining = gate.closed ? { draining: true } : {};
         return context.json({ status: 'ok', ...draining, providers: fleet.machines.length, version });
+      });
+      app.get('/readyz', (context) => {
+        const { closed: draining, inside: inflight } = gate;
+        return context.json({ draining, inflight, ready: !draining }, draining ? 503 : 200);
       });
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
       app.post('/v1/completions', (context) => infer(context, openAiCompletions, deps));
       app.post('/v1/responses', (context) => infer(context, openAiResponses, deps));
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
+      addCapacityRoute(app, deps); // before the routes that take any model's name
       addModelRoutes(app, deps);
-      addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
+      addRegistryRoutes(app, deps);
+      addAccountRoutes(app, { accounts, ledger });
       addMoneyRoutes(app, { accounts, ledger, history: new History(database) });
+      addKeyRoutes(app, { accounts, ledger, clock });
+      addDeviceRoutes(app, { accounts, deviceLogin: new DeviceLogin(database, clock, accounts) });
+      addMachineRoutes(app, deps);
       const http = await listen(app, options);
       // Only now: whoever holds the port is the one that keeps these books.
       const orphans = ledger.refundOrphans();
       if (orphans > 0) log.warn({ orphans }, 'holds of a run that ended early were given back');
-      registry.keepOnly(options.models.map(({ build }) => build.id));
-      for (const { build, alias } of options.models) {
-        registry.putBuild(build);
-        registry.putAlias(alias);
-      }
-      const providers = new ProviderSocket(http.server, { accounts, fleet, clock, log });
+      registry.seed(options.models);
+      const providers = new ProviderSocket(http.server, { accounts, registry, fleet, clock, log });
       return new Coordinator({ accounts, ledger, fleet, owner, database, http, providers, gate });
     } catch (error) {
       database.close();

@@ -5,7 +5,7 @@ import type { ProviderSession } from './provider-session.js';
 import { hasRoom, type Candidate, type Machine } from './routing.js';
 
 /** Requests that wait for any machine, per model. */
-const MAX_WAITING = 10;
+export const MAX_WAITING = 10;
 const MAX_WAIT_MS = 120_000;
 
 /** All providers that are connected now, and the requests that wait for one of them. */
@@ -28,6 +28,19 @@ export class Fleet {
     this.#sessions.delete(session.id);
     session.disconnected();
     this.changed();
+  }
+
+  /** Ends the connections of a linked machine, at once for routing. */
+  expel(machineId: string, reason: string): void {
+    for (const session of this.sessions.filter((each) => each.machineId === machineId)) {
+      session.hangUp(reason);
+      this.remove(session);
+    }
+  }
+
+  /** Requests that wait for a machine, by the name that the client sent. */
+  waitingFor(model: string): number {
+    return this.#waiting.get(model) ?? 0;
   }
 
   get machines(): Machine[] {

@@ -6,6 +6,7 @@ import { VERSION } from '../util/version.js';
 import type { KnownModel } from './catalog-models.js';
 import { tlsOf } from '../http/tls.js';
 import { Coordinator } from './coordinator.js';
+import { identityProviderOf } from './identity-provider.js';
 
 interface CoordinatorPlace {
   home: Home;
@@ -32,6 +33,7 @@ export async function openCoordinator({ home, settings, port, models, log }: Coo
     ...tlsOf(settings),
     version: VERSION,
     models,
+    identity: identityProviderOf(settings.identity, { clock: systemClock, log }),
     clock: systemClock,
     log,
   });

@@ -39,8 +39,11 @@ export interface DoorDeps {
 }
 
 /** Who asks, from the request's credential.
- *  @throws DarkbloomError `unauthorized`. */
+ *  @throws DarkbloomError `unauthorized`; `identity_unavailable`. */
 export function authenticate(context: HttpContext, accounts: Accounts): Caller {
+  const signedIn = context.get('identity');
+  const identified = signedIn === undefined ? undefined : accounts.find(signedIn());
+  if (identified !== undefined) return { account: identified, via: 'login' };
   const credential = credentialOf(context);
   const caller = credential === undefined || credential === '' ? undefined : accounts.authenticate(credential);
   if (caller !== undefined) return caller;

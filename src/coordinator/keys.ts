@@ -2,12 +2,14 @@ import { z } from 'zod';
 import type { Database } from '../database.js';
 import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
+import { microFromUsd } from './billing.js';
+import { checked } from './checked.js';
 import { flag, json, optional, wholeNumber } from './columns.js';
+import { KeyChanges, NewKey } from './key-input.js';
+import { SPENDING_WINDOWS, type SpendingWindow } from './spending-window.js';
 import { hashOf, newId, newSecret } from './secrets.js';
 
 const KEY_PREFIX = 'sk-db-';
-const MAX_KEY_NAME_LENGTH = 100;
-const MAX_ALLOWED_MODELS = 256;
 
 /** `last_used_at` is written at most this often: every write is synced to the disk. */
 const LAST_USED_RESOLUTION_MS = 60_000;
@@ -22,6 +24,14 @@ export interface ApiKey {
   /** Names as clients send them; empty allows every model. */
   allowedModels: readonly string[];
   selfRouteOnly: boolean;
+  /** Micro-USD that may be spent in each window; `undefined`: no limit of its own. */
+  limitMicroUsd: bigint | undefined;
+  /** `undefined`: what was spent counts for ever. */
+  limitWindow: SpendingWindow | undefined;
+  /** Requests, prompt tokens and output tokens in a minute; `undefined`: no limit. */
+  rpmLimit: number | undefined;
+  itpmLimit: number | undefined;
+  otpmLimit: number | undefined;
   /** Milliseconds since the Unix epoch, like the other times. */
   expiresAt: number | undefined;
   createdAt: number;
@@ -37,6 +47,11 @@ const KeyRow = z
     disabled: flag,
     allowed_models: json(z.array(z.string())),
     self_route_only: flag,
+    limit_micro_usd: optional(z.bigint()),
+    limit_window: optional(z.enum(SPENDING_WINDOWS)),
+    rpm_limit: optional(wholeNumber),
+    itpm_limit: optional(wholeNumber),
+    otpm_limit: optional(wholeNumber),
     expires_at: optional(wholeNumber),
     created_at: wholeNumber,
     last_used_at: optional(wholeNumber),
@@ -49,27 +64,15 @@ const KeyRow = z
     disabled: row.disabled,
     allowedModels: row.allowed_models,
     selfRouteOnly: row.self_route_only,
+    limitMicroUsd: row.limit_micro_usd,
+    limitWindow: row.limit_window,
+    rpmLimit: row.rpm_limit,
+    itpmLimit: row.itpm_limit,
+    otpmLimit: row.otpm_limit,
     expiresAt: row.expires_at,
     createdAt: row.created_at,
     lastUsedAt: row.last_used_at,
   }));
-
-const NOT_ENFORCED = 'this coordinator does not enforce it yet, so a key cannot have it; leave it out';
-
-/** Zero says "no limit" for a rate, but "may spend nothing" for money: only the first may pass unenforced. */
-const noRateLimit = z.literal(0, NOT_ENFORCED).nullish();
-
-const KeyInput = z.strictObject({
-  name: z.string().trim().max(MAX_KEY_NAME_LENGTH).nullish(),
-  limit_usd: z.null(NOT_ENFORCED).optional(),
-  limit_reset: z.literal('none', NOT_ENFORCED).nullish(),
-  rpm_limit: noRateLimit,
-  itpm_limit: noRateLimit,
-  otpm_limit: noRateLimit,
-  allowed_models: z.array(z.string().trim().min(1)).max(MAX_ALLOWED_MODELS).nullish(),
-  self_route_only: z.boolean().nullish(),
-  expires_at: z.iso.datetime({ offset: true, error: 'must be an RFC 3339 time' }).nullish(),
-});
 
 /** The API keys of all accounts. Of a secret only its SHA-256 is stored. */
 export class ApiKeys {
@@ -84,39 +87,85 @@ export class ApiKeys {
   /** `input` is the body of a request; `undefined` stands for none.
    *  @throws DarkbloomError `bad_request` naming the field. */
   create(accountId: string, input: unknown): { secret: string; key: ApiKey } {
-    const wanted = parseInput(input);
+    const { name, self_route_only: selfRouteOnly, ...wanted } = checked(NewKey, input ?? {});
     const now = this.#clock.now();
-    const expiresAt = wanted.expires_at ? Date.parse(wanted.expires_at) : undefined;
-    if (expiresAt !== undefined && expiresAt <= now) {
-      throw new DarkbloomError('bad_request', 'expires_at: must be in the future', { param: 'expires_at' });
-    }
     const secret = newSecret(KEY_PREFIX);
     const key: ApiKey = {
+      ...UNLIMITED,
+      ...limitsOf(wanted, now),
       id: newId('key_'),
       accountId,
-      name: wanted.name ?? '',
+      name: name ?? '',
       label: labelOf(secret),
       disabled: false,
-      allowedModels: wanted.allowed_models ?? [],
-      selfRouteOnly: wanted.self_route_only ?? false,
-      expiresAt,
+      selfRouteOnly: selfRouteOnly ?? false,
       createdAt: now,
       lastUsedAt: undefined,
     };
+    this.#database.transaction(() => {
+      this.#database.run(
+        `INSERT INTO api_keys (id, hash, account_id, name, label, allowed_models, self_route_only, created_at)
+         VALUES (?, ?, ?, ?, ?, '[]', 0, ?)`,
+        key.id,
+        hashOf(secret),
+        accountId,
+        key.name,
+        key.label,
+        now,
+      );
+      this.#store(key);
+    });
+    return { secret, key };
+  }
+
+  /** Changes what the body of a request names. `undefined` when the account has no such key.
+   *  @throws DarkbloomError `bad_request` naming the field. */
+  change(accountId: string, id: string, input: unknown): ApiKey | undefined {
+    const { name, self_route_only: selfRouteOnly, disabled, ...wanted } = checked(KeyChanges, input);
+    return this.#database.transaction(() => {
+      const key = this.find(accountId, id);
+      if (key === undefined) return undefined;
+      const changed: ApiKey = {
+        ...key,
+        ...limitsOf(wanted, this.#clock.now()),
+        name: name === undefined ? key.name : (name ?? ''),
+        selfRouteOnly: selfRouteOnly ?? key.selfRouteOnly,
+        disabled: disabled ?? key.disabled,
+      };
+      this.#store(changed);
+      return changed;
+    });
+  }
+
+  /** A new secret for the key; the old one is dead at once. `undefined` when the account has no such key. */
+  rotate(accountId: string, id: string): { secret: string; key: ApiKey } | undefined {
+    const secret = newSecret(KEY_PREFIX);
+    const label = labelOf(secret);
+    return this.#database.transaction(() => {
+      const key = this.find(accountId, id);
+      if (key === undefined) return undefined;
+      this.#database.run('UPDATE api_keys SET hash = ?, label = ? WHERE id = ?', hashOf(secret), label, id);
+      return { secret, key: { ...key, label } };
+    });
+  }
+
+  /** Writes all that can be changed. */
+  #store(key: ApiKey): void {
     this.#database.run(
-      `INSERT INTO api_keys (id, hash, account_id, name, label, allowed_models, self_route_only, expires_at, created_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      key.id,
-      hashOf(secret),
-      accountId,
+      `UPDATE api_keys SET name = ?, disabled = ?, allowed_models = ?, self_route_only = ?, limit_micro_usd = ?,
+         limit_window = ?, rpm_limit = ?, itpm_limit = ?, otpm_limit = ?, expires_at = ? WHERE id = ?`,
       key.name,
-      key.label,
+      Number(key.disabled),
       JSON.stringify(key.allowedModels),
       Number(key.selfRouteOnly),
-      expiresAt ?? null,
-      now,
+      key.limitMicroUsd ?? null,
+      key.limitWindow ?? null,
+      key.rpmLimit ?? null,
+      key.itpmLimit ?? null,
+      key.otpmLimit ?? null,
+      key.expiresAt ?? null,
+      key.id,
     );
-    return { secret, key };
   }
 
   /** The account's keys, oldest first. */
@@ -131,15 +180,15 @@ export class ApiKeys {
     return optionalKey(this.#database.get('SELECT * FROM api_keys WHERE id = ? AND account_id = ?', id, accountId));
   }
 
-  /** A disabled key is refused until it is enabled again. False when the account has no such key. */
-  setDisabled(accountId: string, id: string, disabled: boolean): boolean {
-    const sql = 'UPDATE api_keys SET disabled = ? WHERE id = ? AND account_id = ?';
-    return this.#database.run(sql, Number(disabled), id, accountId) > 0;
-  }
-
   /** The key is dead at once; what was used with it keeps its id. False when the account has no such key. */
   revoke(accountId: string, id: string): boolean {
     return this.#database.run('DELETE FROM api_keys WHERE id = ? AND account_id = ?', id, accountId) > 0;
+  }
+
+  /** The same for whoever shows the secret. False when it is no key of the account. */
+  revokeSecret(accountId: string, secret: string): boolean {
+    const sql = 'DELETE FROM api_keys WHERE hash = ? AND account_id = ?';
+    return this.#database.run(sql, hashOf(secret), accountId) > 0;
   }
 
   /** The key behind a secret, noted as used now; `undefined` for an unknown, disabled or expired one. */
@@ -153,15 +202,20 @@ export class ApiKeys {
   }
 }
 
-/** A key as the consumer API shows it; what is not set is left out. `usageUsd` is what was spent with it. */
-export function keyView(key: ApiKey, usageUsd: number) {
+/** A key as the consumer API shows it; what is not set is left out. `spent` is micro-USD in the window of now. */
+export function keyView(key: ApiKey, spent: bigint) {
+  const { limitMicroUsd: limit } = key;
+  const rates = { rpm_limit: key.rpmLimit, itpm_limit: key.itpmLimit, otpm_limit: key.otpmLimit };
   return {
     id: key.id,
     name: key.name,
     label: key.label,
     disabled: key.disabled,
-    limit_reset: 'none',
-    usage_usd: usageUsd,
+    ...(limit !== undefined && { limit_usd: usd(limit) }),
+    limit_reset: key.limitWindow ?? 'none',
+    usage_usd: usd(spent),
+    ...(limit !== undefined && { remaining_usd: usd(limit > spent ? limit - spent : 0n) }),
+    ...Object.fromEntries(Object.entries(rates).filter(([, rate]) => rate !== undefined)),
     ...(key.allowedModels.length > 0 && { allowed_models: key.allowedModels }),
     self_route_only: key.selfRouteOnly,
     ...(key.expiresAt !== undefined && { expires_at: new Date(key.expiresAt).toISOString() }),
@@ -170,14 +224,46 @@ export function keyView(key: ApiKey, usageUsd: number) {
   };
 }
 
-function parseInput(input: unknown): z.infer<typeof KeyInput> {
-  const parsed = KeyInput.safeParse(input ?? {});
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  const field = issue?.code === 'unrecognized_keys' ? issue.keys[0] : issue?.path[0]?.toString();
-  const message = issue?.message ?? 'invalid';
-  if (field === undefined) throw new DarkbloomError('bad_request', message);
-  throw new DarkbloomError('bad_request', `${field}: ${message}`, { param: field });
+function usd(micro: bigint): number {
+  return Number(micro) / 1e6;
+}
+
+type Limits = Pick<
+  ApiKey,
+  'allowedModels' | 'limitMicroUsd' | 'limitWindow' | 'rpmLimit' | 'itpmLimit' | 'otpmLimit' | 'expiresAt'
+>;
+
+const UNLIMITED: Limits = {
+  allowedModels: [],
+  limitMicroUsd: undefined,
+  limitWindow: undefined,
+  rpmLimit: undefined,
+  itpmLimit: undefined,
+  otpmLimit: undefined,
+  expiresAt: undefined,
+};
+
+/** The limits that a body names; `null` clears one.
+ *  @throws DarkbloomError `bad_request` for an expiry that is not in the future. */
+function limitsOf(wanted: Omit<KeyChanges, 'name' | 'self_route_only' | 'disabled'>, now: number): Partial<Limits> {
+  const { limit_usd: limit, limit_reset: reset, expires_at: expires } = wanted;
+  const expiresAt = typeof expires === 'string' ? Date.parse(expires) : undefined;
+  if (expiresAt !== undefined && expiresAt <= now) {
+    throw new DarkbloomError('bad_request', "'expires_at': must be in the future.", { param: 'expires_at' });
+  }
+  return {
+    ...(wanted.allowed_models !== undefined && { allowedModels: wanted.allowed_models ?? [] }),
+    ...(limit !== undefined && { limitMicroUsd: limit === null ? undefined : microFromUsd(limit) }),
+    ...(reset !== undefined && { limitWindow: reset === null || reset === 'none' ? undefined : reset }),
+    ...(wanted.rpm_limit !== undefined && { rpmLimit: rate(wanted.rpm_limit) }),
+    ...(wanted.itpm_limit !== undefined && { itpmLimit: rate(wanted.itpm_limit) }),
+    ...(wanted.otpm_limit !== undefined && { otpmLimit: rate(wanted.otpm_limit) }),
+    ...(expires !== undefined && { expiresAt }),
+  };
+}
+
+function rate(value: number | null): number | undefined {
+  return value === null || value === 0 ? undefined : value;
 }
 
 function labelOf(secret: string): string {

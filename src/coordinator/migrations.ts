@@ -140,9 +140,36 @@ CREATE INDEX open_holds_by_key ON open_holds (key_id) WHERE key_id IS NOT NULL;
 CREATE INDEX ledger_payouts ON ledger (account_id, seq, amount_micro_usd) WHERE kind = 'payout';
 `;
 
+const DENIED_LOGINS = `
+ALTER TABLE device_codes ADD COLUMN denied INTEGER NOT NULL DEFAULT 0 CHECK (denied IN (0, 1));
+`;
+
+// What an administrator said of a model stays; what came with the program or lies on this machine follows each start.
+const MODEL_ORIGINS = `
+ALTER TABLE builds ADD COLUMN origin TEXT NOT NULL DEFAULT 'shipped' CHECK (origin IN ('shipped', 'admin'));
+ALTER TABLE builds ADD COLUMN version TEXT NOT NULL DEFAULT 'v1';
+ALTER TABLE builds ADD COLUMN description TEXT NOT NULL DEFAULT '';
+ALTER TABLE builds ADD COLUMN runtime_parameters TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE builds ADD COLUMN metadata TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE aliases ADD COLUMN origin TEXT NOT NULL DEFAULT 'shipped' CHECK (origin IN ('shipped', 'admin'));
+`;
+
+const IDENTITIES = `
+CREATE TABLE identities (
+  issuer TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  account_id TEXT NOT NULL REFERENCES accounts (id),
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (issuer, subject)
+) STRICT;
+`;
+
 /** The coordinator's schema, step by step. */
 export const MIGRATIONS: readonly Migration[] = [
   { name: 'accounts, models and money', sql: FIRST },
   { name: 'limits of keys', sql: KEY_LIMITS },
   { name: 'indexes for money', sql: MONEY_INDEXES },
+  { name: 'denied logins of machines', sql: DENIED_LOGINS },
+  { name: 'who said what of a model', sql: MODEL_ORIGINS },
+  { name: 'accounts of an identity provider', sql: IDENTITIES },
 ];

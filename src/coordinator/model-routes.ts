@@ -2,24 +2,21 @@ import { cors } from 'hono/cors';
 import { DarkbloomError } from '../errors.js';
 import type { HttpApp } from '../http/app.js';
 import type { JsonObject } from '../inference/types.js';
-import { FALLBACK_PRICE, formatUsdPerMillion, formatUsdPerToken, type Price } from './billing.js';
+import { FALLBACK_PRICE, formatUsdPerMillion, formatUsdPerToken } from './billing.js';
 import type { Caller } from './accounts.js';
 import { authenticate, routeOf, type DoorDeps } from './inference-door.js';
-import type { Alias, Build } from './registry.js';
-import { eligible, hasRoom, type Machine } from './routing.js';
-
-const SAMPLING_PARAMETERS = [
-  'temperature',
-  'top_p',
-  'top_k',
-  'frequency_penalty',
-  'presence_penalty',
-  'repetition_penalty',
-  'stop',
-  'seed',
-  'max_tokens',
-];
-const GIGABYTE = 1e9;
+import {
+  aliasEntry,
+  catalogEntry,
+  concreteFacts,
+  describedFacts,
+  featuresOf,
+  manifestOf,
+  priceRow,
+  SAMPLING_PARAMETERS,
+} from './model-views.js';
+import type { Build, Registry } from './registry.js';
+import { eligible, hasRoom, isWarm, type Machine } from './routing.js';
 
 /** `/v1/models`, the provider-facing catalogue, and prices. */
 export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
@@ -55,7 +52,7 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     const models = deps.registry.builds().filter(({ active }) => active);
     return context.json({
       models: models.map(catalogEntry),
-      ...(withAliases ? { aliases: deps.registry.aliases().map(aliasEntry) } : {}),
+      ...(withAliases ? { aliases: usableAliases(deps.registry) } : {}),
     });
   });
 
@@ -73,7 +70,8 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     const ofBuilds = registry.builds().flatMap(({ id }) => priceRow(id, registry.platformPrice(id)));
     const ofAliases = registry
       .aliases()
-      .flatMap(({ id, desiredBuild }) => priceRow(id, registry.platformPrice(desiredBuild)));
+      .flatMap(({ id }) => (registry.resolve(id)?.builds ?? []).slice(0, 1).map((build) => ({ id, build })))
+      .flatMap(({ id, build }) => priceRow(id, registry.platformPrice(build.id)));
     return context.json({
       prices: [...ofAliases, ...ofBuilds],
       fallback_input_price: Number(FALLBACK_PRICE.input),
@@ -153,8 +151,10 @@ function entryOf(
   { registry, fleet, clock }: DoorDeps,
   displayName = build.displayName,
 ): Entry {
+  const concrete = id === build.id;
   const price = registry.platformPrice(build.id) ?? FALLBACK_PRICE;
-  const machines = eligible(fleet.machines, { account, mode: 'prefer', builds: [build], now: clock.now() });
+  const builds = registry.resolve(id)?.builds ?? [build];
+  const machines = eligible(fleet.machines, { account, mode: 'prefer', builds, now: clock.now() });
   return {
     id,
     object: 'model',
@@ -176,51 +176,29 @@ function entryOf(
       input_cache_read: '0',
     },
     supported_sampling_parameters: SAMPLING_PARAMETERS,
-    supported_features: [],
+    supported_features: featuresOf(build),
+    ...describedFacts(build),
+    ...(concrete ? concreteFacts(build) : {}),
     metadata: {
       model_type: 'text',
-      quantization: build.quantization,
+      quantization: concrete ? build.quantization : '',
+      provider_count: concrete ? machines.length : 0,
+      attested_providers: 0, // nothing that this coordinator sees proves what hardware runs
+      trust_level: '',
       display_name: displayName,
       routable_providers: machines.length,
+      warm_providers: machines.filter(({ machine, build: id }) => isWarm(machine, id)).length,
       can_accept: machines.some(hasRoom),
     },
   };
 }
 
-function catalogEntry(build: Build): JsonObject {
-  return {
-    id: build.id,
-    s3_name: build.id,
-    display_name: build.displayName,
-    model_type: 'text',
-    size_gb: build.sizeBytes / GIGABYTE,
-    architecture: build.architecture,
-    description: '',
-    min_ram_gb: build.minRamGb,
-    active: build.active,
-    ...(build.weightHash === undefined ? {} : { weight_hash: build.weightHash, aggregate_sha256: build.weightHash }),
-    family: build.family,
-    quantization: build.quantization,
-    max_context_length: build.contextLength,
-    max_output_length: build.maxOutputLength,
-    capabilities: build.capabilities,
-    runtime_parameters: {},
-    metadata: {},
-    status: build.active ? 'active' : 'inactive',
-    name: build.displayName,
-    hugging_face_id: '',
-    input_modalities: ['text'],
-    output_modalities: ['text'],
-    supported_features: [],
-    supported_sampling_parameters: SAMPLING_PARAMETERS,
-    created: Math.floor(build.createdAt / 1_000),
-    version: 'v1',
-    total_size_bytes: build.sizeBytes,
-    file_count: build.files.length,
-    format: 'gguf',
-    files: build.files.map(({ path, sizeBytes, sha256 }) => ({ path, size_bytes: sizeBytes, sha256 })),
-    source: build.source,
-  };
+/** An alias of which nothing can be had is no help to a provider. */
+function usableAliases(registry: Registry): JsonObject[] {
+  return registry
+    .aliases()
+    .filter(({ id }) => (registry.resolve(id)?.builds.length ?? 0) > 0)
+    .map((alias) => aliasEntry(alias, registry));
 }
 
 /** @throws DarkbloomError `not_found`. */
@@ -228,41 +206,4 @@ function catalogBuild(id: string, { registry }: DoorDeps): Build {
   const build = registry.build(id);
   if (build?.active === true) return build;
   throw new DarkbloomError('not_found', `The catalogue has no build '${id}'.`, { param: 'model' });
-}
-
-function manifestOf(build: Build): JsonObject {
-  return {
-    schema_version: 1,
-    model_id: build.id,
-    version: 'v1',
-    ...(build.weightHash === undefined ? {} : { aggregate_sha256: build.weightHash }),
-    total_size_bytes: build.sizeBytes,
-    file_count: build.files.length,
-    files: build.files.map(({ path, sizeBytes, sha256 }) => ({ path, size_bytes: sizeBytes, sha256, role: 'weight' })),
-    created_at: new Date(build.createdAt).toISOString(),
-  };
-}
-
-function aliasEntry({ id, displayName, desiredBuild, previousBuild, retiredBuilds }: Alias): JsonObject {
-  return {
-    id,
-    display_name: displayName,
-    desired_build: desiredBuild,
-    ...(previousBuild === undefined ? {} : { previous_build: previousBuild }),
-    retired_builds: retiredBuilds,
-    primary_build: desiredBuild,
-  };
-}
-
-function priceRow(model: string, price: Price | undefined): JsonObject[] {
-  if (price === undefined) return [];
-  return [
-    {
-      model,
-      input_price: Number(price.input),
-      output_price: Number(price.output),
-      input_usd: formatUsdPerMillion(price.input),
-      output_usd: formatUsdPerMillion(price.output),
-    },
-  ];
 }

@@ -18,6 +18,7 @@ import type {
 } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
 import { Mailbox } from '../util/mailbox.js';
+import { Orders, type Order, type OrderKind } from './orders.js';
 import type { Machine } from './routing.js';
 import { isGone, mistrustOf, NEW_TRUST, nextTrust, type Trust, type TrustEvent } from './trust.js';
 
@@ -43,6 +44,8 @@ interface OpenAttempt extends Attempt {
 
 interface SessionOptions {
   accountId: string | undefined;
+  /** The linked machine, the same on every connection; absent: it is linked to no account. */
+  machineId?: string | undefined;
   send: (message: CoordinatorMessage) => void;
   /** Ends the connection, because the machine broke a rule of the wire. */
   hangUp: (reason: string) => void;
@@ -85,6 +88,7 @@ export class ProviderSession {
   #challengedAt: number | undefined;
   /** Nonces of challenges that are over, the newest last. */
   readonly #over: string[] = [];
+  readonly #orders = new Orders();
   #trust: Trust = NEW_TRUST;
   heardAt: number;
 
@@ -112,6 +116,32 @@ export class ProviderSession {
       assigned: this.#assigned,
       foreign: this.#foreign,
     };
+  }
+
+  /** The linked machine that this is a connection of. */
+  get machineId(): string | undefined {
+    return this.#options.machineId;
+  }
+
+  /** Ends the connection. */
+  hangUp(reason: string): void {
+    this.#options.hangUp(reason);
+  }
+
+  /** Says something that has no answer. */
+  tell(message: CoordinatorMessage): void {
+    this.#options.send(message);
+  }
+
+  /** Orders the machine to load a build, or to download it; what it says of that is in `orders`. */
+  order(kind: OrderKind, build: string): void {
+    this.#orders.given(kind, build, this.#options.clock.now());
+    this.#options.send({ type: kind, model_id: build });
+  }
+
+  /** The orders of this connection, the newest last. */
+  get orders(): Order[] {
+    return this.#orders.list;
   }
 
   get running(): number {
@@ -153,6 +183,7 @@ export class ProviderSession {
         return;
       case 'load_model_status':
       case 'prefetch_model_status':
+        this.#orders.answered(message);
         return;
       default:
         message satisfies never;

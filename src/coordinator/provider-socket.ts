@@ -11,9 +11,11 @@ import {
 } from '../protocol/limits.js';
 import type { Register } from '../protocol/provider-messages.js';
 import { every, type Clock } from '../util/clock.js';
-import type { Accounts } from './accounts.js';
+import { machineIdOf, type Accounts } from './accounts.js';
 import type { Fleet } from './fleet.js';
+import { desiredOf } from './desired-models.js';
 import { ProviderSession } from './provider-session.js';
+import type { Registry } from './registry.js';
 
 const PATH = '/ws/provider';
 /** WebSocket close code: a fault on this side. */
@@ -29,6 +31,7 @@ const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
 
 interface SocketOptions {
   accounts: Accounts;
+  registry: Registry;
   fleet: Fleet;
   clock: Clock;
   log: Log;
@@ -100,12 +103,13 @@ export class ProviderSocket {
   }
 
   #welcome(register: Register, socket: WebSocket): ProviderSession {
-    const { accounts, fleet, clock, log } = this.#options;
+    const { accounts, registry, fleet, clock, log } = this.#options;
     const { auth_token: token } = register;
     const account = token === undefined ? undefined : accounts.accountOfProviderToken(token);
     if (token !== undefined && account === undefined) log.warn('a provider came with a link token that is not valid');
     const session = new ProviderSession(register, {
       accountId: account?.id,
+      machineId: token === undefined || account === undefined ? undefined : machineIdOf(token),
       send: (message) => send(socket, message),
       hangUp: (reason) => socket.close(POLICY_VIOLATION, reason),
       changed: () => fleet.changed(),
@@ -128,6 +132,7 @@ export class ProviderSocket {
       log.warn({ provider: session.id }, 'this provider cannot be sealed to and gets no request');
     fleet.add(session);
     session.challenge();
+    session.tell(desiredOf(session, registry));
     return session;
   }
 

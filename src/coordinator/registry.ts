@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import type { Database } from '../database.js';
 import { DarkbloomError } from '../errors.js';
+import type { JsonObject } from '../inference/types.js';
 import { FALLBACK_PRICE, PLATFORM_ACCOUNT, type Price } from './billing.js';
 import { flag, json, optional, wholeNumber } from './columns.js';
 
+const AnyObject = z.record(z.string(), z.unknown());
 const BuildFile = z.object({ path: z.string(), sizeBytes: z.number(), sha256: z.string() });
 
 /** One concrete artifact: what a provider announces on the wire. */
@@ -24,6 +26,12 @@ export interface Build {
   /** Where the files come from. */
   source: string;
   capabilities: string[];
+  /** Of the files; a new one takes the place of the old. */
+  version: string;
+  description: string;
+  /** Hints for whoever runs the model, and facts about it. Stored and shown. */
+  runtimeParameters: JsonObject;
+  metadata: JsonObject;
   /** Whether consumers may ask for it. */
   active: boolean;
   /** Milliseconds since the Unix epoch. The first registration counts. */
@@ -54,6 +62,10 @@ const BuildRow = z
     files: json(z.array(BuildFile)),
     source: z.string(),
     capabilities: json(z.array(z.string())),
+    version: z.string(),
+    description: z.string(),
+    runtime_parameters: json(AnyObject),
+    metadata: json(AnyObject),
     active: flag,
     created_at: wholeNumber,
   })
@@ -71,6 +83,10 @@ const BuildRow = z
     files: row.files,
     source: row.source,
     capabilities: row.capabilities,
+    version: row.version,
+    description: row.description,
+    runtimeParameters: row.runtime_parameters,
+    metadata: row.metadata,
     active: row.active,
     createdAt: row.created_at,
   }));
@@ -91,6 +107,10 @@ const AliasRow = z
     retiredBuilds: row.retired_builds,
   }));
 
+const OriginRow = z.object({ origin: z.enum(['shipped', 'admin']) });
+/** Who said it: the program, or an administrator, whose word stays. */
+type Origin = z.infer<typeof OriginRow>['origin'];
+
 const PriceRow = z.object({ input: z.bigint(), output: z.bigint() });
 
 /** The models consumers can ask for, and their prices. */
@@ -101,71 +121,116 @@ export class Registry {
     this.#database = database;
   }
 
-  /** Adds a build or changes it; `createdAt` stays that of the first time.
-   *  @throws DarkbloomError `bad_request` when an alias has this name. */
-  putBuild(build: Build): void {
-    this.#database.transaction(() => {
-      if (this.alias(build.id) !== undefined) throw nameTaken(build.id, 'an alias');
-      this.#database.run(
-        `INSERT INTO builds (id, display_name, family, architecture, quantization, size_bytes, context_length,
-           max_output_length, min_ram_gb, weight_hash, files, source, capabilities, active, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, family = excluded.family,
-           architecture = excluded.architecture, quantization = excluded.quantization,
-           size_bytes = excluded.size_bytes, context_length = excluded.context_length,
-           max_output_length = excluded.max_output_length, min_ram_gb = excluded.min_ram_gb,
-           weight_hash = excluded.weight_hash, files = excluded.files, source = excluded.source,
-           capabilities = excluded.capabilities, active = excluded.active`,
-        build.id,
-        build.displayName,
-        build.family,
-        build.architecture,
-        build.quantization,
-        build.sizeBytes,
-        build.contextLength,
-        build.maxOutputLength,
-        build.minRamGb,
-        build.weightHash ?? null,
-        JSON.stringify(build.files),
-        build.source,
-        JSON.stringify(build.capabilities),
-        Number(build.active),
-        build.createdAt,
-      );
-    });
-  }
-
-  /** Adds an alias or changes it.
-   *  @throws DarkbloomError `bad_request` when a build has this name. */
-  putAlias(alias: Alias): void {
-    this.#database.transaction(() => {
-      if (this.build(alias.id) !== undefined) throw nameTaken(alias.id, 'a build');
-      this.#database.run(
-        `INSERT INTO aliases (id, display_name, desired_build, previous_build, retired_builds) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, desired_build = excluded.desired_build,
-           previous_build = excluded.previous_build, retired_builds = excluded.retired_builds`,
-        alias.id,
-        alias.displayName,
-        alias.desiredBuild,
-        alias.previousBuild ?? null,
-        JSON.stringify(alias.retiredBuilds),
-      );
-    });
-  }
-
-  /** All builds by id, those that are not active too. */
-  /** Builds that are not among `kept` leave the list, with the names that stood for them; what they served stays in
-   *  the usage rows. */
-  keepOnly(kept: readonly string[]): void {
+  /**
+   * The models that this program brings along, at each start. Those that are no longer among them leave the list, with
+   * the names that stood for them; what they served stays in the usage rows. What an administrator said of a build or
+   * an alias is left as it is, and its name is not taken from it.
+   */
+  seed(models: readonly { build: Build; alias: Alias }[]): void {
+    const shipped = new Set(models.map(({ build }) => build.id));
     this.#database.transaction(() => {
       for (const { id } of this.builds()) {
-        if (kept.includes(id)) continue;
-        this.#database.run('DELETE FROM aliases WHERE desired_build = ?', id);
+        if (shipped.has(id) || this.#origin('builds', id) === 'admin') continue;
+        this.#database.run("DELETE FROM aliases WHERE desired_build = ? AND origin = 'shipped'", id);
         this.#database.run('UPDATE builds SET active = 0 WHERE id = ?', id);
+      }
+      for (const { build, alias } of models) {
+        if (this.#origin('builds', build.id) !== 'admin' && this.alias(build.id) === undefined) {
+          this.#writeBuild(build, 'shipped');
+        }
+        if (this.#origin('aliases', alias.id) !== 'admin' && this.build(alias.id) === undefined) {
+          this.#writeAlias(alias, 'shipped');
+        }
       }
     });
   }
 
+  /** An administrator adds a build or changes it; `createdAt` stays that of the first time.
+   *  @throws DarkbloomError `conflict` when an alias has this name. */
+  putBuild(build: Build): void {
+    this.#database.transaction(() => {
+      if (this.alias(build.id) !== undefined) throw nameTaken(build.id, 'an alias', 'model_id');
+      this.#writeBuild(build, 'admin');
+    });
+  }
+
+  /** Whether consumers may ask for the build. False when there is none. */
+  setActive(id: string, active: boolean): boolean {
+    return this.#database.run("UPDATE builds SET active = ?, origin = 'admin' WHERE id = ?", Number(active), id) > 0;
+  }
+
+  /** An administrator adds an alias or changes it.
+   *  @throws DarkbloomError `conflict` when a build has this name. */
+  putAlias(alias: Alias): void {
+    this.#database.transaction(() => {
+      if (this.build(alias.id) !== undefined) throw nameTaken(alias.id, 'a build', 'alias');
+      this.#writeAlias(alias, 'admin');
+    });
+  }
+
+  /** An alias that came with the program is back at the next start. False when there is none. */
+  removeAlias(id: string): boolean {
+    return this.#database.run('DELETE FROM aliases WHERE id = ?', id) > 0;
+  }
+
+  #origin(table: 'builds' | 'aliases', id: string): Origin | undefined {
+    const row = this.#database.get(`SELECT origin FROM ${table} WHERE id = ?`, id);
+    return row === undefined ? undefined : OriginRow.parse(row).origin;
+  }
+
+  #writeBuild(build: Build, origin: Origin): void {
+    this.#database.run(
+      `INSERT INTO builds (id, display_name, family, architecture, quantization, size_bytes, context_length,
+         max_output_length, min_ram_gb, weight_hash, files, source, capabilities, version, description,
+         runtime_parameters, metadata, active, origin, created_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, family = excluded.family,
+         architecture = excluded.architecture, quantization = excluded.quantization,
+         size_bytes = excluded.size_bytes, context_length = excluded.context_length,
+         max_output_length = excluded.max_output_length, min_ram_gb = excluded.min_ram_gb,
+         weight_hash = excluded.weight_hash, files = excluded.files, source = excluded.source,
+         capabilities = excluded.capabilities, version = excluded.version, description = excluded.description,
+         runtime_parameters = excluded.runtime_parameters, metadata = excluded.metadata, active = excluded.active,
+         origin = excluded.origin`,
+      build.id,
+      build.displayName,
+      build.family,
+      build.architecture,
+      build.quantization,
+      build.sizeBytes,
+      build.contextLength,
+      build.maxOutputLength,
+      build.minRamGb,
+      build.weightHash ?? null,
+      JSON.stringify(build.files),
+      build.source,
+      JSON.stringify(build.capabilities),
+      build.version,
+      build.description,
+      JSON.stringify(build.runtimeParameters),
+      JSON.stringify(build.metadata),
+      Number(build.active),
+      origin,
+      build.createdAt,
+    );
+  }
+
+  #writeAlias(alias: Alias, origin: Origin): void {
+    this.#database.run(
+      `INSERT INTO aliases (id, display_name, desired_build, previous_build, retired_builds, origin)
+       VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, desired_build = excluded.desired_build,
+         previous_build = excluded.previous_build, retired_builds = excluded.retired_builds, origin = excluded.origin`,
+      alias.id,
+      alias.displayName,
+      alias.desiredBuild,
+      alias.previousBuild ?? null,
+      JSON.stringify(alias.retiredBuilds),
+      origin,
+    );
+  }
+
+  /** All builds by id, those that are not active too. */
   builds(): Build[] {
     return this.#database.all('SELECT * FROM builds ORDER BY id').map((row) => BuildRow.parse(row));
   }
@@ -228,6 +293,11 @@ export class Registry {
     this.#putPrice(buildId, accountId, price);
   }
 
+  /** False when the account asked for none. */
+  removeOwnPrice(accountId: string, buildId: string): boolean {
+    return this.#database.run('DELETE FROM prices WHERE build_id = ? AND account_id = ?', buildId, accountId) > 0;
+  }
+
   /** What a request costs on a machine of this account: its own price, else the platform's, else the fallback. */
   priceFor(buildId: string, providerAccountId: string): Price {
     return this.ownPrice(providerAccountId, buildId) ?? this.platformPrice(buildId) ?? FALLBACK_PRICE;
@@ -256,6 +326,6 @@ export class Registry {
   }
 }
 
-function nameTaken(id: string, holder: string): DarkbloomError {
-  return new DarkbloomError('bad_request', `${id} is the name of ${holder} already.`, { param: 'id' });
+function nameTaken(id: string, holder: string, param: string): DarkbloomError {
+  return new DarkbloomError('conflict', `${id} is the name of ${holder} already.`, { param });
 }

@@ -90,11 +90,13 @@ function serves(machine: Machine, build: string, weightHash: string | undefined)
   return weightHash === undefined || model.weight_hash === undefined || model.weight_hash === weightHash;
 }
 
-function slotOf(machine: Machine, build: string) {
+/** What the machine last said of the build. */
+export function slotOf(machine: Machine, build: string) {
   return machine.capacity?.slots.find(({ model }) => model === build);
 }
 
-function isWarm(machine: Machine, build: string): boolean {
+/** Whether the machine has the build in memory. */
+export function isWarm(machine: Machine, build: string): boolean {
   const state = slotOf(machine, build)?.state;
   return state === 'running' || state === 'idle';
 }

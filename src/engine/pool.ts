@@ -18,7 +18,7 @@ export interface PoolOptions extends SlotOptions {
 
 /** All models of this machine, and who is in memory. The engine, for everyone above. */
 export class ModelPool implements Generator {
-  readonly #slots: ReadonlyMap<string, ModelSlot>;
+  readonly #slots: Map<string, ModelSlot>;
   readonly #options: PoolOptions;
   readonly #speed: SpeedMeter;
   readonly #closing = new AbortController();
@@ -53,6 +53,11 @@ export class ModelPool implements Generator {
       lost: () => void this.#keep(slot),
     });
     return slot;
+  }
+
+  /** Takes a model that came after the start. One that is here already stays as it is. */
+  add(model: EngineModel): void {
+    if (!this.#slots.has(model.id)) this.#slots.set(model.id, this.#createSlot(model, false));
   }
 
   get models(): EngineModel[] {

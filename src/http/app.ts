@@ -9,7 +9,12 @@ import type { Log } from '../log.js';
 /** Rules that hold on every route: paths, request ids, error bodies. */
 
 export interface HttpVariables {
-  Variables: { requestId: string };
+  Variables: {
+    requestId: string;
+    /** The account that the request's token of an identity provider stands for, or what is wrong with that token. Absent:
+     *  it has none. */
+    identity?: () => string;
+  };
 }
 export type HttpContext = Context<HttpVariables>;
 export type HttpApp = Hono<HttpVariables>;

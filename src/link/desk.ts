@@ -4,9 +4,10 @@ import type { Posture } from '../machine/posture.js';
 import type { InstalledModel } from '../models/store.js';
 import type { AttestationChallenge, CoordinatorMessage } from '../protocol/coordinator-messages.js';
 import { answerChallenge } from './challenges.js';
+import type { Downloads } from './downloads.js';
 import type { Jobs } from './jobs.js';
 import type { Connection } from './link.js';
-import { declinePrefetch, obeyLoad } from './model-orders.js';
+import { obeyLoad } from './model-orders.js';
 
 interface DeskOptions {
   jobs: Jobs;
@@ -16,6 +17,7 @@ interface DeskOptions {
   posture: () => Promise<Posture>;
   /** @throws DarkbloomError when the model is unknown, does not fit or cannot be loaded. */
   load: (modelId: string) => Promise<void>;
+  downloads: Downloads;
   /** Throws what refuses new work now. */
   refuse: () => void;
   log: Log;
@@ -49,7 +51,8 @@ export class Desk {
   }
 
   receive(message: CoordinatorMessage, connection: Connection): void {
-    const { jobs, load, refuse, log } = this.#options;
+    const { jobs, load, downloads, refuse, log } = this.#options;
+    downloads.heard(connection);
     switch (message.type) {
       case 'inference_request':
         jobs.start(message, connection);
@@ -64,7 +67,7 @@ export class Desk {
         void obeyLoad(message.model_id, connection, { load, refuse });
         return;
       case 'prefetch_model':
-        void declinePrefetch(message.model_id, connection);
+        downloads.order(message.model_id);
         return;
       case 'runtime_status': {
         const mismatches = (message.mismatches ?? []).map(
@@ -89,7 +92,8 @@ export class Desk {
         return;
       }
       case 'desired_models':
-        return; // the owner chooses the models of this machine
+        downloads.desire(message.models);
+        return;
       default:
         message satisfies never;
     }

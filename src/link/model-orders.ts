@@ -27,9 +27,3 @@ export async function obeyLoad(
     await connection.send({ ...status, status: 'failed', error: told });
   }
 }
-
-/** Downloads are the owner's decision: an order to fetch a model is declined. */
-export async function declinePrefetch(modelId: string, connection: Connection): Promise<void> {
-  const error = 'not supported: the owner of this machine chooses its models';
-  await connection.send({ type: 'prefetch_model_status', model_id: modelId, status: 'failed', error });
-}

@@ -40,7 +40,8 @@ export function registerFrame(facts: RegisterFacts): Register {
   };
 }
 
-function modelInfo(model: InstalledModel): ModelInfo {
+/** A build as the wire knows it. */
+export function modelInfo(model: InstalledModel): ModelInfo {
   return {
     id: model.id,
     size_bytes: model.sizeBytes,

@@ -100,7 +100,7 @@ export function parseCatalog(value: unknown): CatalogModel[] {
 }
 
 /** The size of all files, bytes. */
-export function sizeOf(build: CatalogBuild): number {
+export function sizeOf(build: Pick<CatalogBuild, 'files'>): number {
   return build.files.reduce((sum, file) => sum + file.size_bytes, 0);
 }
 

@@ -6,7 +6,7 @@ import { PACKAGE_ROOT } from '../util/version.js';
 import { weightHash, type CatalogModel } from './catalog.js';
 import { sha256Of } from './file-hash.js';
 import { readGguf, type GgufFacts } from './gguf.js';
-import { readPlaces, type Entry, type PlacedModel } from './places.js';
+import { filePlace, readPlaces, type Entry, type PlacedModel } from './places.js';
 
 /** A model whose file lies on this machine and was looked into. */
 export interface InstalledModel {
@@ -62,6 +62,13 @@ async function placedModel({ entry, id, alias, displayName, paths }: PlacedModel
   const path = paths[0] ?? '';
   if (entry !== undefined) return catalogueModel(entry, path);
   return { ...unknownModel(await readGguf(path), path), id, alias, displayName };
+}
+
+/** A build that was downloaded just now.
+ *  @throws DarkbloomError `model_corrupt` for a file that is no model. */
+export async function downloadedModel(entry: Entry, homeFolder: string): Promise<InstalledModel> {
+  const [first] = entry.build.files;
+  return catalogueModel(entry, first === undefined ? '' : filePlace(homeFolder, entry.build, first));
 }
 
 /** A model whose files have the hashes of the catalogue. */

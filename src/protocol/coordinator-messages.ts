@@ -80,7 +80,10 @@ const DesiredModels = z
       )
       .describe('may be empty'),
   })
-  .describe('Builds that aliases should converge to. The owner chooses the models here: read and ignored.');
+  .describe(
+    'Builds that aliases should converge to. With `models.follow_coordinator`, those of aliases that this machine serves ' +
+      'are fetched, from its own catalogue; otherwise ignored.',
+  );
 
 export const CoordinatorMessage = z.discriminatedUnion('type', [
   InferenceRequest,

@@ -162,7 +162,7 @@ const PrefetchModelStatus = z
     model_id: z.string().describe('build id'),
     status: z
       .enum(['started', 'downloading', 'verified', 'failed'])
-      .describe('always `failed` here: the owner of the machine chooses its models'),
+      .describe('`failed` at once where the owner alone chooses the models (`models.follow_coordinator`)'),
     bytes_done: z.number().optional().describe('bytes downloaded'),
     bytes_total: z.number().optional().describe('bytes to download'),
     error: z.string().optional().describe('why it failed'),

@@ -85,6 +85,29 @@ describe('a machine that logs in', () => {
     expect((await fetch(`${url}/v1/device/code`, { method: 'POST', headers })).status).toBe(status);
   });
 
+  test('is refused by a person who logged in, and hears it', async () => {
+    const { device_code: code, user_code: shown } = await begin();
+    const deny = (token?: string) => house.call('POST', '/v1/device/deny', { token, body: { user_code: shown } });
+    const key = house.coordinator.accounts.keys.create(house.coordinator.owner.id, {}).secret;
+    expect(await deny()).toEqual(refusal(401, 'authentication_error'));
+    expect(await deny(key)).toEqual(refusal(403, 'forbidden'));
+    expect(await deny(house.ownerToken)).toMatchObject({ status: 200, json: { status: 'denied' } });
+    expect(await poll(code)).toEqual(refusal(403, 'access_denied'));
+  });
+
+  test('that asks too often is told how long to wait', async () => {
+    const { device_code: code } = await begin();
+    await poll(code);
+    const response = await fetch(`${house.coordinator.url}/v1/device/token`, {
+      method: 'POST',
+      body: JSON.stringify({ device_code: code }),
+    });
+    expect([response.status, response.headers.get('retry-after')]).toEqual([429, '5']);
+    expect(await response.json()).toMatchObject({ error: { type: 'rate_limit_exceeded', code: 'slow_down' } });
+    house.clock.turn(5_000);
+    expect((await poll(code)).json).toEqual({ status: 'authorization_pending' });
+  });
+
   test('is told when its code is unknown', async () => {
     expect(await poll('0'.repeat(64))).toEqual(refusal(404, 'invalid_grant'));
     expect(await approve('AAAA-AAAA')).toEqual(refusal(404, 'invalid_code'));
@@ -93,6 +116,7 @@ describe('a machine that logs in', () => {
   test.each([
     ['/v1/device/token', 'device_code'],
     ['/v1/device/approve', 'user_code'],
+    ['/v1/device/deny', 'user_code'],
   ])('must send text to %s', async (path, param) => {
     for (const body of [{}, { [param]: '' }, { [param]: 7 }, { [param]: null }]) {
       expect(await asOwner('POST', path, body)).toEqual(refusal(400, 'invalid_request', param));
@@ -276,59 +300,5 @@ describe('usage', () => {
     used(1);
     const guest = await addAccount('Ada');
     expect((await house.call('GET', '/v1/payments/usage', { token: guest.token })).json).toEqual({ usage: [] });
-  });
-});
-
-describe('a key', () => {
-  const Made = z.object({ key: z.string(), data: z.object({ id: z.string(), name: z.string() }) });
-
-  test('is made without a body, or as the body says, and its secret is shown once', async () => {
-    const plain = await asOwner('POST', '/v1/keys');
-    expect(Made.parse(plain.json).data.name).toBe('');
-    const body = { name: 'laptop', allowed_models: ['tiny'], self_route_only: true };
-    const { key, data } = Made.parse((await asOwner('POST', '/v1/keys', body)).json);
-    expect(key).toMatch(/^sk-db-[0-9a-f]{64}$/u);
-    const one = await asOwner('GET', `/v1/keys/${data.id}`);
-    expect(one).toMatchObject({ status: 200, json: { ...body, id: data.id, usage_usd: 0 } });
-    const all = await asOwner('GET', '/v1/keys');
-    expect(all.json).toMatchObject({ object: 'list', data: [{ name: '' }, { name: 'laptop' }] });
-    expect(JSON.stringify([one, all])).not.toContain(key);
-  });
-
-  test.each<[object, string]>([
-    [{ limit_usd: 5 }, 'limit_usd'],
-    [{ limit_reset: 'daily' }, 'limit_reset'],
-    [{ rpm_limit: 60 }, 'rpm_limit'],
-    [{ itpm_limit: 1 }, 'itpm_limit'],
-    [{ otpm_limit: 1 }, 'otpm_limit'],
-    [{ name: 7 }, 'name'],
-    [{ allowed_models: 'tiny' }, 'allowed_models'],
-    [{ self_route_only: 'yes' }, 'self_route_only'],
-    [{ expires_at: '2020-01-01T00:00:00Z' }, 'expires_at'],
-    [{ disabled: true }, 'disabled'],
-  ])('with %j is refused, naming the field', async (body, param) => {
-    expect(await asOwner('POST', '/v1/keys', body)).toEqual(refusal(400, 'bad_request', param));
-    expect((await asOwner('GET', '/v1/keys')).json).toEqual({ object: 'list', data: [] });
-  });
-
-  test('expires with the clock', async () => {
-    const expires_at = new Date(house.clock.now() + 60_000).toISOString();
-    const { key } = Made.parse((await asOwner('POST', '/v1/keys', { expires_at })).json);
-    const status = async () => (await house.call('GET', '/v1/models', { token: key })).status;
-    expect(await status()).toBe(200);
-    house.clock.turn(60_000);
-    expect(await status()).toBe(401);
-  });
-
-  test('of another account is not found, and cannot be revoked', async () => {
-    const guest = await addAccount('Ada');
-    const { key, data } = Made.parse((await asOwner('POST', '/v1/keys')).json);
-    for (const method of ['GET', 'DELETE']) {
-      const answer = await house.call(method, `/v1/keys/${data.id}`, { token: guest.token });
-      expect(answer).toEqual(refusal(404, 'not_found'));
-    }
-    expect((await house.call('GET', '/v1/models', { token: key })).status).toBe(200);
-    expect((await asOwner('DELETE', `/v1/keys/${data.id}`)).json).toEqual({ status: 'revoked' });
-    expect((await house.call('GET', '/v1/models', { token: key })).status).toBe(401);
   });
 });

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
 import { Accounts } from '../../src/coordinator/accounts.js';
-import { DEVICE_CODE_LIFE_S, DeviceLogin, MAX_OPEN_CODES } from '../../src/coordinator/device-login.js';
+import {
+  DEVICE_CODE_LIFE_S,
+  DeviceLogin,
+  MAX_OPEN_CODES,
+  MAX_WRONG_CODES,
+  POLL_PERIOD_S,
+} from '../../src/coordinator/device-login.js';
 import type { ErrorCode } from '../../src/errors.js';
 import { temporaryDatabase } from './temporary-database.js';
 
@@ -103,4 +109,63 @@ test('only so many codes wait at a time: a new one makes the oldest forgotten, a
   login.start();
   expect(() => login.poll(first.deviceCode)).toThrow(failsWith('invalid_grant', 404));
   expect(database.all('SELECT * FROM device_codes')).toHaveLength(2);
+});
+
+test('a machine that is refused hears it, and nobody can approve it afterwards', () => {
+  using house = temporaryLogin();
+  const { login, owner } = house;
+  const { deviceCode, userCode } = login.start();
+  login.deny(userCode.toLowerCase(), owner.id);
+  expect(() => login.poll(deviceCode)).toThrow(failsWith('access_denied', 403));
+  expect(() => login.approve(userCode, owner.id)).toThrow(failsWith('already_used', 409));
+  expect(() => login.deny(userCode, owner.id)).toThrow(failsWith('already_used', 409));
+});
+
+test('a machine that was approved is not refused any more', () => {
+  using house = temporaryLogin();
+  const { login, owner } = house;
+  const { deviceCode, userCode } = login.start();
+  login.approve(userCode, owner.id);
+  expect(() => login.deny(userCode, owner.id)).toThrow(failsWith('already_used', 409));
+  expect(login.poll(deviceCode).status).toBe('authorized');
+});
+
+test('a machine that asks too often is told to slow down, and gets its token at its own pace', () => {
+  using house = temporaryLogin();
+  const { login, clock, owner } = house;
+  const { deviceCode, userCode } = login.start();
+  expect(login.poll(deviceCode)).toEqual({ status: 'pending' });
+  clock.pass(POLL_PERIOD_S * 1_000 - 1_001);
+  expect(() => login.poll(deviceCode)).toThrow(
+    expect.objectContaining({ code: 'slow_down', status: 429, retryAfterS: POLL_PERIOD_S }),
+  );
+  clock.pass(POLL_PERIOD_S * 1_000 - 1_000);
+  expect(login.poll(deviceCode)).toEqual({ status: 'pending' });
+  const other = login.start();
+  expect(login.poll(other.deviceCode)).toEqual({ status: 'pending' });
+  login.approve(userCode, owner.id);
+  expect(login.poll(deviceCode).status).toBe('authorized');
+});
+
+test('an account may guess wrongly only so often; others are not held up, and the right code waits', () => {
+  using house = temporaryLogin();
+  const { login, clock, owner, accounts } = house;
+  const other = accounts.add('Ada', { acceptUnattested: false });
+  for (let guess = 0; guess < MAX_WRONG_CODES; guess++) {
+    expect(() => login.approve('AAAA-AAAA', owner.id)).toThrow(failsWith('invalid_code', 404));
+  }
+  clock.pass(1_000);
+  const { deviceCode, userCode } = login.start();
+  expect(() => login.approve(userCode, owner.id)).toThrow(
+    expect.objectContaining({ code: 'slow_down', retryAfterS: DEVICE_CODE_LIFE_S - 1 }),
+  );
+  expect(() => login.deny(userCode, owner.id)).toThrow(failsWith('slow_down', 429));
+  clock.pass(LIFE_MS - 1_001);
+  expect(() => login.approve(userCode, owner.id)).toThrow(failsWith('slow_down', 429));
+  login.approve(userCode, other.id);
+  expect(login.poll(deviceCode)).toMatchObject({ accountId: other.id });
+  clock.pass(1);
+  const later = login.start();
+  login.approve(later.userCode, owner.id);
+  expect(login.poll(later.deviceCode)).toMatchObject({ accountId: owner.id });
 });

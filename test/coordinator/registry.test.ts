@@ -23,6 +23,10 @@ function build(id: string, changes: Partial<Build> = {}): Build {
     files: [{ path: 'tiny.gguf', sizeBytes: 5_000_000_000, sha256: 'cd'.repeat(32) }],
     source: 'hf:someone/tiny',
     capabilities: ['chat', 'tools'],
+    version: 'v1',
+    description: '',
+    runtimeParameters: {},
+    metadata: {},
     active: true,
     createdAt: START_MS,
     ...changes,
@@ -55,8 +59,8 @@ describe('the registry', () => {
     const { registry } = house;
     registry.putBuild(build('tiny-v2'));
     registry.putAlias(alias('tiny'));
-    expect(() => registry.putAlias(alias('tiny-v2'))).toThrow(expect.objectContaining({ code: 'bad_request' }));
-    expect(() => registry.putBuild(build('tiny'))).toThrow(expect.objectContaining({ code: 'bad_request' }));
+    expect(() => registry.putAlias(alias('tiny-v2'))).toThrow(expect.objectContaining({ code: 'conflict' }));
+    expect(() => registry.putBuild(build('tiny'))).toThrow(expect.objectContaining({ code: 'conflict' }));
   });
 
   test.each([

@@ -199,7 +199,7 @@ export class PlayedRequest {
   }
 }
 
-function registerFrame(publicKey: string): Register {
+export function registerFrame(publicKey: string): Register {
   return {
     type: 'register',
     hardware: {

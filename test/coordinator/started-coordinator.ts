@@ -40,7 +40,7 @@ export class StartedCoordinator implements AsyncDisposable {
   }
 
   /** One call with a JSON body and a bearer token. */
-  async call(method: string, path: string, { token, body }: { token?: string; body?: unknown } = {}) {
+  async call(method: string, path: string, { token, body }: { token?: string | undefined; body?: unknown } = {}) {
     const response = await fetch(`${this.coordinator.url}${path}`, {
       method,
       headers: {

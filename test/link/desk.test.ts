@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Channel, newKeyPair } from '../../src/crypto/box.js';
 import { Identity } from '../../src/crypto/identity.js';
 import { Desk } from '../../src/link/desk.js';
+import { Downloads } from '../../src/link/downloads.js';
 import { Jobs } from '../../src/link/jobs.js';
 import { readPosture, type Posture } from '../../src/machine/posture.js';
 import type { AttestationChallenge, CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
@@ -38,6 +39,7 @@ function play(generator = new ScriptedGenerator()) {
     models: [],
     posture: () => new Promise((resolve, reject) => looks.push({ resolve, reject })),
     load: (model) => Promise.resolve(void loaded.push(model)),
+    downloads: new Downloads({ models: [], fetch: undefined, refuse, clock: new ManualClock(), log: log.log }),
     refuse,
     log: log.log,
   });

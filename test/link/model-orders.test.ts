@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
-import { declinePrefetch, obeyLoad } from '../../src/link/model-orders.js';
+import { obeyLoad } from '../../src/link/model-orders.js';
 import { RecordedConnection } from './recorded-connection.js';
 
 const MODEL = 'local/tiny';
@@ -57,17 +57,4 @@ test.each([
   );
   expect(frames).toEqual([{ ...about, status: 'failed', error }]);
   expect(loads).toBe(0);
-});
-
-test('an order to download is declined, with the reason', async () => {
-  const connection = new RecordedConnection();
-  await declinePrefetch(MODEL, connection);
-  expect(connection.frames).toEqual([
-    {
-      type: 'prefetch_model_status',
-      model_id: MODEL,
-      status: 'failed',
-      error: expect.stringContaining('the owner of this machine chooses') as string,
-    },
-  ]);
 });
