@@ -13,6 +13,7 @@ import { Fleet } from './fleet.js';
 import { Gate } from './gate.js';
 import { infer, type DoorDeps } from './inference-door.js';
 import { Ledger } from './ledger.js';
+import { Machines } from './machines.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
 import { ProviderSocket } from './provider-socket.js';
@@ -73,8 +74,9 @@ export class Coordinator {
       const ledger = new Ledger(database, clock);
       const registry = new Registry(database);
       const fleet = new Fleet(clock);
+      const machines = new Machines(database);
       const gate = new Gate();
-      const deps: DoorDeps = { gate, accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
+      const deps: DoorDeps = { gate, accounts, machines, registry, ledger, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
       app.get('/health', (context) => {
         const draining = gate.closed ? { draining: true } : {};

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Account } from '../../src/coordinator/accounts.js';
-import { eligible, hasRoom, routeModeOf, type Machine } from '../../src/coordinator/routing.js';
+import type { Machine } from '../../src/coordinator/machine.js';
+import { eligible } from '../../src/coordinator/routing.js';
+import { routeModeOf } from '../../src/coordinator/self-route.js';
 import type { ModelInfo, SlotCapacity } from '../../src/protocol/provider-messages.js';
 
 const NOW = 1_782_054_245_000;
@@ -43,6 +45,7 @@ const hot = (thermal_state: string) => ({ metrics: { memory_pressure: 0, cpu_usa
 function machine(changes: Partial<Machine> = {}): Machine {
   return {
     id: 'machine',
+    machineId: 'mach_1',
     accountId: ME.id,
     ...serving(model(BUILD)),
     privateOnly: true,
@@ -50,10 +53,15 @@ function machine(changes: Partial<Machine> = {}): Machine {
     mistrust: undefined,
     draining: false,
     challengedAt: NOW,
+    heardAt: NOW,
+    prefillTps: undefined,
+    decodeTps: undefined,
     ...hot('nominal'),
     ...capacity(slot()),
     assigned: new Map(),
     foreign: new Map(),
+    reserved: new Map(),
+    full: new Set(),
     ...changes,
   };
 }
@@ -178,11 +186,11 @@ describe('the order to try machines in', () => {
     expect(ids([own, open('other')], { mode: 'none', account: guest })).toEqual(['other', 'own']);
   });
 
-  test.each(['idle_shutdown', 'reloading', 'crashed'])('is the model in memory before one that is %s', (state) => {
-    const cold = machine({ id: 'cold', ...capacity(slot({ state })) });
+  test('is the model in memory before one that must be loaded, and that before one never heard of', () => {
+    const cold = machine({ id: 'cold', ...capacity(slot({ state: 'idle_shutdown' })) });
     const unknown = machine({ id: 'unknown', capacity: undefined });
     const warm = machine({ id: 'warm', ...capacity(slot({ state: 'running' })), ...busy(3) });
-    expect(ids([cold, unknown, warm])).toEqual(['warm', 'cold', 'unknown']);
+    expect(ids([unknown, cold, warm])).toEqual(['warm', 'cold', 'unknown']);
   });
 
   test('is the least busy first, counting what others sent there', () => {
@@ -224,11 +232,9 @@ test.each<[string, Pick<Machine, 'capacity'>, number]>([
   ['says 24', capacity(slot({ max_concurrency: 24 })), 24],
   ['says 1000', capacity(slot({ max_concurrency: 1_000 })), 24],
 ])('a machine that %s has room below %i requests', (_, told, most) => {
-  const full = (requests: number, foreign = 0) => ({
-    machine: machine({ ...told, assigned: new Map([[BUILD, requests]]), foreign: new Map([[BUILD, foreign]]) }),
-    build: BUILD,
-    own: true,
-  });
-  expect([hasRoom(full(most - 1)), hasRoom(full(most))]).toEqual([true, false]);
-  expect(hasRoom(full(0, most))).toBe(false);
+  const free = (requests: number, foreign = 0) =>
+    chosen([machine({ ...told, assigned: new Map([[BUILD, requests]]), foreign: new Map([[BUILD, foreign]]) })]).map(
+      (candidate) => candidate.free,
+    );
+  expect([free(most - 1), free(most), free(0, most)]).toEqual([[true], [false], [false]]);
 });

@@ -14,6 +14,7 @@ type Sent<T extends CoordinatorMessage['type']> = Extract<CoordinatorMessage, { 
 interface Script {
   clock: Clock;
   accountId?: string;
+  machineId?: string;
   changed?: () => void;
   register?: Partial<Register>;
   /** Requests of the build that the machine says to answer at once. */
@@ -32,12 +33,13 @@ export class ScriptedProvider {
   readonly #clock: Clock;
   #read = 0;
 
-  constructor({ clock, accountId, changed = () => undefined, register = {}, rows }: Script) {
+  constructor({ clock, accountId, machineId, changed = () => undefined, register = {}, rows }: Script) {
     this.#clock = clock;
     this.session = new ProviderSession(
       { ...registerFrame(this.identity.publicKey), ...register },
       {
         accountId,
+        machineId,
         send: (message) => this.#take(message),
         hangUp: (reason) => void this.hungUp.push(reason),
         changed,
