@@ -10,6 +10,8 @@ import { WaitingLine } from './waiting-line.js';
 /** A request that needs a machine. */
 export interface Search<T> {
   accountId: string;
+  lane: string;
+  /** For people. */
   model: string;
   /** The machines that may serve it now, the best first. */
   candidates: () => Candidate[];
@@ -106,7 +108,7 @@ export class Fleet {
    * @throws DarkbloomError `over_capacity` when the line is full or the wait was too long; the signal's reason.
    */
   async room<T extends object>(search: Search<T>, signal: AbortSignal): Promise<T | undefined> {
-    const { accountId, model, candidates, take } = search;
+    const { accountId, lane, model, candidates, take } = search;
     let taken: T | undefined;
     const look = (which: 'own' | 'any') => {
       const all = candidates();
@@ -115,7 +117,7 @@ export class Fleet {
       if (free !== undefined && session !== undefined) taken = take(free, session);
       return taken !== undefined || all.length === 0;
     };
-    await this.line.wait({ accountId, model, look, why: () => busyWhy(model, candidates()) }, signal);
+    await this.line.wait({ accountId, lane, look, why: () => busyWhy(model, candidates()) }, signal);
     return taken;
   }
 }

@@ -82,11 +82,8 @@ async function inferInside(
     now: deps.clock.now(),
     knowledge: deps.fleet.knowledgeFor({ shape, beginnings: [] }),
   });
-  refuseWhenFull(
-    { accountId: account.id, model, ownMachinesOnly: mode === 'self' },
-    eligible(deps.fleet.machines, wish()),
-    deps.fleet,
-  );
+  const place = { accountId: account.id, lane: builds[0]?.id ?? model, model, ownMachinesOnly: mode === 'self' };
+  refuseWhenFull(place, eligible(deps.fleet.machines, wish()), deps.fleet);
   const chat = toChat(dialect, body);
 
   const jobId = randomUUID();
@@ -105,13 +102,11 @@ async function inferInside(
   const candidates = () => eligible(deps.fleet.machines, { ...wish(), promptTokens, tokens, knowledge });
   const events = relay(
     {
-      accountId: account.id,
-      model,
+      ...place,
       shape,
       beginnings,
       tokens,
       promptTokens,
-      ownMachinesOnly: mode === 'self',
       candidates,
       refusal: () => refusalOf(model, wish(), deps),
       bodyFor: ({ build, own, machine }) => ({

@@ -18,7 +18,9 @@ const MAX_ATTEMPTS = 3;
 export interface RelayRequest {
   /** Whose turn it uses in the waiting line. */
   accountId: string;
-  /** For the waiting line and for people. */
+  /** And in which of the account's lanes. */
+  lane: string;
+  /** For people. */
   model: string;
   shape: Shape;
   /** What of the prompt is remembered for the machine that reads it. */
@@ -111,9 +113,9 @@ async function takeMachine(
     sentAt: clock.now(),
     attempt: session.start(candidate.build, request.bodyFor(candidate), request.tokens),
   });
-  const { accountId, model } = request;
+  const { accountId, lane, model } = request;
   try {
-    return await fleet.room({ accountId, model, candidates, take }, signal);
+    return await fleet.room({ accountId, lane, model, candidates, take }, signal);
   } catch (error) {
     if (signal.aborted) return 'left';
     throw asBusy(error, request.ownMachinesOnly);
@@ -130,13 +132,13 @@ function asBusy(error: unknown, ownMachinesOnly: boolean): unknown {
 /** Spares a request that would find all machines busy and the line full the work of being read and held for.
  *  @throws DarkbloomError `over_capacity`, `machine_busy`. */
 export function refuseWhenFull(
-  { accountId, model, ownMachinesOnly }: Pick<RelayRequest, 'accountId' | 'model' | 'ownMachinesOnly'>,
+  { accountId, lane, model, ownMachinesOnly }: Pick<RelayRequest, 'accountId' | 'lane' | 'model' | 'ownMachinesOnly'>,
   candidates: readonly Candidate[],
   { line }: Fleet,
 ): void {
   if (candidates.length === 0 || candidates.some(({ free }) => free)) return;
   try {
-    line.refuseIfFull({ accountId, model, why: () => busyWhy(model, candidates) });
+    line.refuseIfFull({ accountId, lane, why: () => busyWhy(model, candidates) });
   } catch (error) {
     throw asBusy(error, ownMachinesOnly);
   }

@@ -2,7 +2,7 @@ import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
 import { LinkedAbort } from '../util/linked-abort.js';
 
-/** Requests of one account that wait for any machine, per model. */
+/** Requests of one account that wait for a machine with one model. */
 export const MAX_WAITING = 10;
 /** Requests that wait, over all accounts and models. */
 export const MAX_WAITING_IN_ALL = 200;
@@ -14,7 +14,8 @@ const LONGEST_RETRY_S = 30;
 /** A request that looks for a machine. */
 export interface Seeker {
   accountId: string;
-  model: string;
+  /** Requests of one account for the same model wait in one lane, whatever name they use for it. */
+  lane: string;
   /** Takes a machine if there is one: only of those that belong to the account, or any. True: the search is over. */
   look: (which: 'own' | 'any') => boolean;
   /** Why it waits, for people. */
@@ -45,9 +46,8 @@ export class WaitingLine {
     return [...this.#waiting.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
-  /** Requests of an account that wait for a model. */
-  waitingFor(accountId: string, model: string): number {
-    return (this.#waiting.get(accountId) ?? []).filter(({ seeker }) => seeker.model === model).length;
+  waitingIn({ accountId, lane }: Pick<Seeker, 'accountId' | 'lane'>): number {
+    return (this.#waiting.get(accountId) ?? []).filter(({ seeker }) => seeker.lane === lane).length;
   }
 
   /** Looks, and waits until looking has ended the search.
@@ -58,15 +58,15 @@ export class WaitingLine {
     this.refuseIfFull(seeker);
     using patience = new LinkedAbort(signal);
     using _timer = this.#clock.after(MAX_WAIT_MS, () => {
-      const waiting = this.waitingFor(seeker.accountId, seeker.model) - 1;
+      const waiting = this.waitingIn(seeker) - 1;
       patience.abort(busy(waiting, `${seeker.why()} None became free within ${MAX_WAIT_MS / 1_000} s.`));
     });
     await this.#join(seeker, patience.signal);
   }
 
   /** @throws DarkbloomError `over_capacity`. */
-  refuseIfFull({ accountId, model, why }: Omit<Seeker, 'look'>): void {
-    const waiting = this.waitingFor(accountId, model);
+  refuseIfFull({ why, ...place }: Omit<Seeker, 'look'>): void {
+    const waiting = this.waitingIn(place);
     if (waiting >= MAX_WAITING) throw busy(waiting, `${why()} ${waiting} of your requests wait, the most that may.`);
     const { length } = this;
     if (length >= MAX_WAITING_IN_ALL) throw busy(length, `${why()} ${length} requests wait, the most that may.`);
@@ -81,7 +81,7 @@ export class WaitingLine {
           signal.removeEventListener('abort', onAbort);
           this.#leave(waiter);
           if (error === undefined) resolve();
-          else reject(error as Error);
+          else reject(error);
         },
       };
       signal.addEventListener('abort', onAbort, { once: true });

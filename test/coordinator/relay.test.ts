@@ -74,6 +74,7 @@ class Stage implements Disposable {
     const events = relay(
       {
         accountId: ME.id,
+        lane: BUILD,
         model: 'tiny',
         shape: 'plain',
         beginnings: [],

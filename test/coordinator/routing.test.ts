@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import type { Account } from '../../src/coordinator/accounts.js';
 import type { Machine } from '../../src/coordinator/machine.js';
 import { eligible } from '../../src/coordinator/routing.js';
-import { routeModeOf } from '../../src/coordinator/self-route.js';
 import type { ModelInfo, SlotCapacity } from '../../src/protocol/provider-messages.js';
 
 const NOW = 1_782_054_245_000;
@@ -72,28 +71,6 @@ function chosen(machines: Machine[], wish: Partial<Parameters<typeof eligible>[1
 
 const ids = (machines: Machine[], wish: Partial<Parameters<typeof eligible>[1]> = {}) =>
   chosen(machines, wish).map((candidate) => candidate.machine.id);
-
-describe('the route of a request', () => {
-  test.each([
-    { header: undefined, onlySelf: false, fallback: 'none', mode: 'none' },
-    { header: undefined, onlySelf: false, fallback: 'self', mode: 'self' },
-    { header: 'self', onlySelf: false, fallback: 'none', mode: 'self' },
-    { header: ' SELF ', onlySelf: false, fallback: 'none', mode: 'self' },
-    { header: 'prefer', onlySelf: false, fallback: 'self', mode: 'prefer' },
-    { header: 'Prefer', onlySelf: false, fallback: 'none', mode: 'prefer' },
-    { header: 'none', onlySelf: false, fallback: 'self', mode: 'none' },
-    { header: '', onlySelf: false, fallback: 'self', mode: 'none' },
-    { header: 'self, prefer', onlySelf: false, fallback: 'self', mode: 'none' },
-    { header: undefined, onlySelf: true, fallback: 'none', mode: 'self' },
-    { header: 'none', onlySelf: true, fallback: 'none', mode: 'self' },
-    { header: 'prefer', onlySelf: true, fallback: 'none', mode: 'self' },
-  ] as const)(
-    'with the header $header, a key for own machines only: $onlySelf, and otherwise $fallback, is $mode',
-    ({ header, onlySelf, fallback, mode }) => {
-      expect(routeModeOf(header, onlySelf, fallback)).toBe(mode);
-    },
-  );
-});
 
 describe('a machine of the account itself', () => {
   test.each([
