@@ -199,20 +199,22 @@ export class Daemon {
           linkToken: door.linkToken,
           serveOthers: settings.provider.serve_others,
         }),
-      heartbeat: async () =>
-        heartbeatFrame({
-          slots: pool.snapshot(),
+      heartbeat: async () => {
+        const [read, { availableBytes }] = await Promise.all([metrics.read(), readMemory(systemCommands, platform)]);
+        return heartbeatFrame({
+          slots: pool.snapshot(), // only now: reading the machine takes time, and requests end meanwhile
           kvBytesPerToken: (id) => kvBytes.get(id) ?? 0,
-          metrics: await metrics.read(),
+          metrics: read,
           memory: {
             limit: pool.memoryLimitBytes,
             used: pool.usedBytes,
             peak: pool.peakBytes,
-            available: (await readMemory(systemCommands, platform)).availableBytes,
+            available: availableBytes,
           },
           stats: jobs.stats,
           closed: this.#state !== 'serving',
-        }),
+        });
+      },
       receive: (message, connection) => desk.receive(message, connection),
       lost: () => desk.lost(),
       clock: systemClock,

@@ -25,6 +25,7 @@ const TABLE = {
   model_not_allowed: { family: 'caller', status: 403 },
   model_not_found: { family: 'caller', status: 404 },
   not_found: { family: 'caller', status: 404 },
+  machine_not_found: { family: 'caller', status: 404 },
   invalid_grant: { family: 'caller', status: 404 },
   invalid_code: { family: 'caller', status: 404 },
   no_route: { family: 'caller', status: 404, type: 'invalid_request_error' },

@@ -17,6 +17,7 @@ const EXPECTED: Record<ErrorCode, readonly [status: number, exitCode: number]> =
   model_not_allowed: [403, 64],
   model_not_found: [404, 64],
   not_found: [404, 64],
+  machine_not_found: [404, 64],
   invalid_grant: [404, 64],
   invalid_code: [404, 64],
   no_route: [404, 64],

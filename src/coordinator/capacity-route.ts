@@ -2,10 +2,11 @@ import type { HttpApp } from '../http/app.js';
 import type { JsonObject } from '../inference/types.js';
 import type { SlotCapacity } from '../protocol/provider-messages.js';
 import type { Account } from './accounts.js';
-import { MAX_WAITING } from './fleet.js';
+import { MAX_WAITING } from './waiting-line.js';
 import type { DoorDeps } from './inference-door.js';
 import type { Build } from './registry.js';
-import { eligible, hasRoom, isWarm, slotOf } from './routing.js';
+import { isWarm, slotOf } from './machine.js';
+import { eligible } from './routing.js';
 
 /** Anybody may ask, so the answer is made at most this often. */
 const CACHE_MS = 2_000;
@@ -45,13 +46,13 @@ function capacityOf(id: string, builds: readonly Build[], { fleet }: CapacityDep
   return {
     id,
     ready: warm.length > 0,
-    can_accept: routable.some(hasRoom),
+    can_accept: routable.some(({ free }) => free),
     routable_providers: routable.length,
     warm_providers: warm.length,
     running_providers: slots.filter(({ state }) => state === 'running').length,
     cold_providers: routable.length - warm.length,
     active_requests: sum((slot) => slot.num_running),
-    queued_requests: sum((slot) => slot.num_waiting) + fleet.waitingFor(id),
+    queued_requests: sum((slot) => slot.num_waiting) + fleet.line.inLane(builds[0]?.id ?? id),
     queue_limit: MAX_WAITING,
     aggregate_tps: sum((slot) => slot.observed_decode_tps ?? 0),
     estimated_ttft_ms: firstTokenMs(slots),

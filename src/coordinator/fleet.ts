@@ -1,22 +1,38 @@
-import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
-import { LinkedAbort } from '../util/linked-abort.js';
+import { Breakers, type Shape } from './breakers.js';
+import { LearnedPace } from './learned-pace.js';
+import { keyOf, type Machine } from './machine.js';
+import { PrefixAffinity, type Beginning } from './prefix-affinity.js';
 import type { ProviderSession } from './provider-session.js';
-import { hasRoom, type Candidate, type Machine } from './routing.js';
+import { busyWhy, type Candidate, type Knowledge } from './routing.js';
+import { WaitingLine } from './waiting-line.js';
 
-/** Requests that wait for any machine, per model. */
-export const MAX_WAITING = 10;
-const MAX_WAIT_MS = 120_000;
+/** A request that needs a machine. */
+export interface Search<T> {
+  accountId: string;
+  lane: string;
+  /** For people. */
+  model: string;
+  /** The machines that may serve it now, the best first. */
+  candidates: () => Candidate[];
+  /** Sends it to one that is free. */
+  take: (candidate: Candidate, session: ProviderSession) => T;
+}
 
-/** All providers that are connected now, and the requests that wait for one of them. */
+/** All providers that are connected now, what was learned of them, and the requests that wait for one of them. */
 export class Fleet {
+  readonly breakers: Breakers;
+  readonly pace = new LearnedPace();
+  readonly prefixes = new PrefixAffinity();
+  readonly line: WaitingLine;
   readonly #sessions = new Map<string, ProviderSession>();
-  readonly #waiting = new Map<string, number>();
   readonly #listeners = new Set<() => void>();
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.breakers = new Breakers(clock);
+    this.line = new WaitingLine(clock);
   }
 
   add(session: ProviderSession): void {
@@ -25,7 +41,8 @@ export class Fleet {
   }
 
   remove(session: ProviderSession): void {
-    this.#sessions.delete(session.id);
+    if (!this.#sessions.delete(session.id)) return;
+    if (session.running > 0) this.breakers.lost(keyOf(session.machine));
     session.disconnected();
     this.changed();
   }
@@ -36,11 +53,6 @@ export class Fleet {
       session.hangUp(reason);
       this.remove(session);
     }
-  }
-
-  /** Requests that wait for a machine, by the name that the client sent. */
-  waitingFor(model: string): number {
-    return this.#waiting.get(model) ?? 0;
   }
 
   get machines(): Machine[] {
@@ -55,8 +67,20 @@ export class Fleet {
     return this.#sessions.get(id);
   }
 
+  /** What was learned, for a request of this shape and beginning. */
+  knowledgeFor({ shape, beginnings }: { shape: Shape; beginnings: readonly Beginning[] }): Knowledge {
+    return {
+      restsUntil: (machine, build) => this.breakers.restsUntil(keyOf(machine), build, shape),
+      cachedTokens: (machine, build) => this.prefixes.cachedTokens(machine.id, build, beginnings),
+      corrected: (machine, build, promisedMs) => {
+        return this.pace.correct(keyOf(machine), build, promisedMs, this.#clock.now());
+      },
+    };
+  }
+
   /** Something changed that a waiting request may care about. */
   changed(): void {
+    this.line.advance();
     for (const listener of [...this.#listeners]) listener();
   }
 
@@ -84,44 +108,24 @@ export class Fleet {
   }
 
   /**
-   * Takes the first candidate with room, waiting in a bounded line when all are busy. `candidates` is asked again on
-   * every change; when it becomes empty the wait is over too. Looking and taking are one step, so that no room is given
-   * to two requests; whoever waits longest looks first.
+   * Takes the best machine that is free, waiting in the line when all are busy. `candidates` is asked again on every
+   * change; when it becomes empty the wait is over too. Looking and taking are one step, so that no room is given to two
+   * requests.
    *
    * @returns what `take` made of it; `undefined` when there is no candidate at all.
    * @throws DarkbloomError `over_capacity` when the line is full or the wait was too long; the signal's reason.
    */
-  async room<T extends object>(
-    model: string,
-    candidates: () => Candidate[],
-    take: (candidate: Candidate, session: ProviderSession) => T,
-    signal: AbortSignal,
-  ): Promise<T | undefined> {
+  async room<T extends object>(search: Search<T>, signal: AbortSignal): Promise<T | undefined> {
+    const { accountId, lane, model, candidates, take } = search;
     let taken: T | undefined;
-    const settled = () => {
-      const now = candidates();
-      const free = now.find(hasRoom);
+    const look = (which: 'own' | 'any') => {
+      const all = candidates();
+      const free = all.find((candidate) => candidate.free && (candidate.own || which === 'any'));
       const session = free && this.#sessions.get(free.machine.id);
       if (free !== undefined && session !== undefined) taken = take(free, session);
-      return taken !== undefined || now.length === 0;
+      return taken !== undefined || all.length === 0;
     };
-    if (settled()) return taken;
-    const waiting = this.#waiting.get(model) ?? 0;
-    if (waiting >= MAX_WAITING) throw busy(waiting, `All machines for ${model} are busy and ${waiting} requests wait.`);
-    this.#waiting.set(model, waiting + 1);
-    using patience = new LinkedAbort(signal);
-    const tooLong = `No machine for ${model} became free within ${MAX_WAIT_MS / 1_000} s.`;
-    using _timer = this.#clock.after(MAX_WAIT_MS, () => patience.abort(busy(waiting, tooLong)));
-    try {
-      await this.until(settled, patience.signal);
-      return taken;
-    } finally {
-      this.#waiting.set(model, (this.#waiting.get(model) ?? 1) - 1);
-    }
+    await this.line.wait({ accountId, lane, look, why: () => busyWhy(model, candidates()) }, signal);
+    return taken;
   }
-}
-
-/** How long to stay away grows with the line. */
-function busy(waiting: number, message: string): DarkbloomError {
-  return new DarkbloomError('over_capacity', message, { retryAfterS: Math.min(30, Math.max(2, 3 * waiting)) });
 }

@@ -17,8 +17,11 @@ import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
 import { RateLimited, type RateLimits } from './rate-limits.js';
 import type { Build, Registry } from './registry.js';
-import { relay } from './relay.js';
-import { eligible, hasFreshChallenge, routeModeOf, type Candidate } from './routing.js';
+import type { Shape } from './breakers.js';
+import { refusalOf } from './refusals.js';
+import { refuseWhenFull, relay } from './relay.js';
+import { eligible, type Candidate, type Wish } from './routing.js';
+import { MACHINE_HEADER, namedMachines, routeOf } from './self-route.js';
 
 /** For limits alone; what is paid are the provider's true tokens. */
 const BYTES_PER_TOKEN = 4;
@@ -78,16 +81,32 @@ async function inferInside(
   const body = await readJson(context, MAX_REQUEST_BYTES);
   const dialect = pathDialect.of?.(body) ?? pathDialect;
   const model = checkedModel(body, caller, dialect);
+  const { account } = caller;
   const mode = routeOf(context, caller, deps);
+  const machineIds = namedMachines(context, body, { mode, account }, deps);
   const builds = resolve(model, mode, caller, deps);
+  const shape: Shape = Array.isArray(body['tools']) && body['tools'].length > 0 ? 'tools' : 'plain';
+  const wish = (): Wish => ({
+    account,
+    mode,
+    builds,
+    machineIds,
+    now: deps.clock.now(),
+    knowledge: deps.fleet.knowledgeFor({ shape, beginnings: [] }),
+  });
+  const place = { accountId: account.id, lane: builds[0]?.id ?? model, model, ownMachinesOnly: mode === 'self' };
+  refuseWhenFull(place, eligible(deps.fleet.machines, wish()), deps.fleet);
   const chat = toChat(dialect, body);
 
   const jobId = randomUUID();
   const promptBytes = promptBound(chat);
+  const promptTokens = Math.ceil(promptBytes / BYTES_PER_TOKEN);
   const outputTokens = outputBound(chat, builds[0]?.maxOutputLength);
-  setHeaders(context, deps.rates.tokens(caller, Math.ceil(promptBytes / BYTES_PER_TOKEN), outputTokens));
+  setHeaders(context, deps.rates.tokens(caller, promptTokens, outputTokens));
+  const tokens = promptTokens + outputTokens;
+  const beginnings = deps.fleet.prefixes.beginningsOf(account.id, chat);
   const bill = new Bill(
-    { requestId: jobId, accountId: caller.account.id, keyId: keyIdOf(caller), alias: model, routeMode: mode },
+    { requestId: jobId, accountId: account.id, keyId: keyIdOf(caller), alias: model, routeMode: mode },
     deps,
   );
   begun.bill = bill;
@@ -97,15 +116,17 @@ async function inferInside(
   }
 
   let served: { candidate: Candidate; at: number } | undefined;
-  const candidates = () =>
-    eligible(deps.fleet.machines, { account: caller.account, mode, builds, now: deps.clock.now() });
+  const knowledge = deps.fleet.knowledgeFor({ shape, beginnings });
+  const candidates = () => eligible(deps.fleet.machines, { ...wish(), promptTokens, tokens, knowledge });
   const events = relay(
     {
-      model,
-      promptBytes,
-      ownMachinesOnly: mode === 'self',
+      ...place,
+      shape,
+      beginnings,
+      tokens,
+      promptTokens,
       candidates,
-      refusal: () => refusal(model, mode, caller, deps),
+      refusal: () => refusalOf(model, wish(), deps),
       bodyFor: ({ build, own, machine }) => ({
         ...chat,
         model: build,
@@ -159,27 +180,7 @@ function checkedModel(body: JsonObject, caller: Caller, { promptField = 'message
   if (typeof body['n'] === 'number' && body['n'] > 1) {
     throw new DarkbloomError('invalid_request', "'n': only one answer for each request is supported.", { param: 'n' });
   }
-  for (const param of ['provider_serial', 'provider_serials'] as const) {
-    if (body[param] === undefined) continue;
-    throw new DarkbloomError('invalid_request', `'${param}': machines cannot be chosen by serial number here.`, {
-      param,
-    });
-  }
   return model;
-}
-
-/** @throws DarkbloomError `invalid_request` when a machine is named: requests cannot be pinned to one yet. */
-export function routeOf(context: HttpContext, caller: Caller, deps: Pick<DoorDeps, 'selfRouteDefault'>): RouteMode {
-  const param = 'X-Darkbloom-Machine';
-  if (context.req.header(param) !== undefined) {
-    throw new DarkbloomError('invalid_request', `${param}: requests cannot be pinned to one machine yet.`, { param });
-  }
-  const fallback = caller.account.isOwner ? deps.selfRouteDefault : 'none';
-  return routeModeOf(
-    context.req.header('x-darkbloom-route'),
-    caller.via === 'key' && caller.key.selfRouteOnly,
-    fallback,
-  );
 }
 
 /** The builds that a name stands for. On the caller's own machines a build may be outside the catalogue.
@@ -203,7 +204,8 @@ type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
 /** The chat body that will be sealed; checked as the provider will check it, before any money moves. Of the names for the
  *  output bound one is left, so that what is held for is what is asked for.
  *  @throws DarkbloomError `invalid_request`, `too_large`. */
-function toChat(dialect: Dialect, { darkbloom: _ours, ...body }: JsonObject): JsonObject {
+function toChat(dialect: Dialect, sent: JsonObject): JsonObject {
+  const { darkbloom: _ours, provider_serial: _one, provider_serials: _some, ...body } = sent;
   const lowered = dialect.lower(body);
   const { maxTokens } = parseChat(lowered);
   const { max_tokens: _1, max_completion_tokens: _2, max_output_tokens: _3, ...rest } = lowered;
@@ -235,47 +237,6 @@ function keyIdOf(caller: Caller): string | undefined {
   return caller.via === 'key' ? caller.key.id : undefined;
 }
 
-/** Why no machine can take the request. */
-function refusal(
-  model: string,
-  mode: RouteMode,
-  { account }: Caller,
-  { accounts, fleet, clock }: DoorDeps,
-): DarkbloomError {
-  if (mode !== 'self') {
-    return new DarkbloomError('model_unavailable', `No machine that may serve '${model}' to you is connected now.`, {
-      retryAfterS: 2,
-    });
-  }
-  const own = fleet.machines.filter(({ accountId }) => accountId === account.id);
-  if (own.length > 0 && own.every(({ draining }) => draining)) {
-    return new DarkbloomError(
-      'draining',
-      'Your machine is paused or stopping. `darkbloom-provider resume` lets a paused one serve again.',
-      { retryAfterS: 3 },
-    );
-  }
-  if (own.length > 0) {
-    const challenged = own.some((machine) => hasFreshChallenge(machine, clock.now()));
-    const [mistrust] = own.flatMap((machine) => machine.mistrust ?? []);
-    const why = mistrust ?? (challenged ? undefined : 'it has not answered a challenge of this coordinator lately');
-    const message = `Your machine is connected but cannot serve '${model}' now${why === undefined ? '' : `: ${why}`}.`;
-    return new DarkbloomError('model_not_loaded', message, { retryAfterS: 15 });
-  }
-  return accounts.hasMachine(account.id)
-    ? new DarkbloomError(
-        'machine_offline',
-        'Your machine is not connected. Start it with `darkbloom-provider start`.',
-        {
-          retryAfterS: 30,
-        },
-      )
-    : new DarkbloomError(
-        'no_linked_machine',
-        'No machine is linked to this account. Link one with `darkbloom-provider link URL`.',
-      );
-}
-
 function answerHeaders(
   jobId: string,
   served: { candidate: Candidate; at: number } | undefined,
@@ -284,7 +245,7 @@ function answerHeaders(
 ): Record<string, string> {
   const headers: Record<string, string> = { 'X-Inference-Job-ID': jobId };
   if (served === undefined) return headers;
-  const { machine } = served.candidate;
+  const { machine, own } = served.candidate;
   const hardware = fleet.session(machine.id)?.register.hardware;
   return {
     ...headers,
@@ -293,6 +254,7 @@ function answerHeaders(
     'X-Provider-Trust-Level': 'none',
     'X-Provider-Secure-Enclave': 'false',
     'X-Provider-Id': machine.id,
+    ...(own && machine.machineId !== undefined ? { [MACHINE_HEADER]: machine.machineId } : {}),
     ...(hardware === undefined
       ? {}
       : { 'X-Provider-Chip': headerText(hardware.chip_name), 'X-Provider-Model': headerText(hardware.machine_model) }),

@@ -4,7 +4,7 @@ import type { HttpApp } from '../http/app.js';
 import type { JsonObject } from '../inference/types.js';
 import { FALLBACK_PRICE, formatUsdPerMillion, formatUsdPerToken } from './billing.js';
 import type { Caller } from './accounts.js';
-import { authenticate, routeOf, type DoorDeps } from './inference-door.js';
+import { authenticate, type DoorDeps } from './inference-door.js';
 import {
   aliasEntry,
   catalogEntry,
@@ -16,17 +16,22 @@ import {
   SAMPLING_PARAMETERS,
 } from './model-views.js';
 import type { Build, Registry } from './registry.js';
-import { eligible, hasRoom, isWarm, type Machine } from './routing.js';
+import { isWarm, type Machine } from './machine.js';
+import { eligible } from './routing.js';
+import { namedMachines, routeOf } from './self-route.js';
 
 /** `/v1/models`, the provider-facing catalogue, and prices. */
 export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
   app.get('/v1/models', (context) => {
     const caller = authenticate(context, deps.accounts);
-    const own = deps.fleet.machines.filter(({ accountId }) => accountId === caller.account.id);
+    const { account } = caller;
+    const mode = routeOf(context, caller, deps);
+    const named = namedMachines(context, {}, { mode, account }, deps);
+    const own = deps.fleet.machines.filter(
+      ({ accountId, machineId }) => accountId === account.id && named?.has(machineId ?? '') !== false,
+    );
     const header = context.req.header('x-darkbloom-route');
-    const onlyOwn =
-      routeOf(context, caller, deps) === 'self' &&
-      (header !== undefined || (caller.via === 'key' && caller.key.selfRouteOnly));
+    const onlyOwn = mode === 'self' && (header !== undefined || (caller.via === 'key' && caller.key.selfRouteOnly));
     const allowed = caller.via === 'key' ? caller.key.allowedModels : [];
     const withBuilds = context.req.query('include_builds') === '1';
     const all = onlyOwn
@@ -188,7 +193,7 @@ function entryOf(
       display_name: displayName,
       routable_providers: machines.length,
       warm_providers: machines.filter(({ machine, build: id }) => isWarm(machine, id)).length,
-      can_accept: machines.some(hasRoom),
+      can_accept: machines.some(({ free }) => free),
     },
   };
 }

@@ -18,8 +18,8 @@ import type {
 } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
 import { Mailbox } from '../util/mailbox.js';
+import type { Machine } from './machine.js';
 import { Orders, type Order, type OrderKind } from './orders.js';
-import type { Machine } from './routing.js';
 import { isGone, mistrustOf, NEW_TRUST, nextTrust, type Trust, type TrustEvent } from './trust.js';
 
 /** What comes back from one attempt, and what happens to it meanwhile. */
@@ -40,6 +40,10 @@ export interface Attempt {
 
 interface OpenAttempt extends Attempt {
   readonly channel: Channel;
+  /** Tokens of prompt and answer. */
+  readonly tokens: number;
+  /** Heartbeats that had come when it was sent. */
+  readonly beats: number;
 }
 
 interface SessionOptions {
@@ -62,8 +66,13 @@ const SEED_BYTES = 32;
 const MAX_RETRY_AFTER_S = 600;
 /** Challenges that are over, whose late answers count for nothing. */
 const MAX_OVER = 10;
+/** The fastest that a machine is believed to be, tokens per second (docs/protocol.md, register). */
+const MAX_PREFILL_TPS = 5_000;
+const MAX_DECODE_TPS = 500;
 /** What a machine reads that does not answer any more (docs/protocol.md, challenges). */
 const UNRESPONSIVE = 'attestation unresponsive — reconnect required';
+/** And one that has connected anew, on the older connection. */
+const REPLACED = 'replaced by a newer connection';
 
 /** Its connection ended before its answer did. */
 export class ProviderGone extends DarkbloomError {
@@ -82,7 +91,10 @@ export class ProviderSession {
   readonly #attempts = new Map<string, OpenAttempt>();
   readonly #assigned = new Map<string, number>();
   readonly #strays = new Map<string, number>();
+  readonly #reserved = new Map<string, number>();
+  readonly #full = new Set<string>();
   #foreign = new Map<string, number>();
+  #beats = 0;
   #heartbeat: Heartbeat | undefined;
   #challenge: { nonce: string; timeout: Disposable } | undefined;
   #challengedAt: number | undefined;
@@ -104,6 +116,7 @@ export class ProviderSession {
   get machine(): Machine {
     return {
       id: this.id,
+      machineId: this.#options.machineId,
       accountId: this.#options.accountId,
       models: this.#models,
       privateOnly: this.register.private_only ?? false,
@@ -111,10 +124,15 @@ export class ProviderSession {
       mistrust: mistrustOf(this.#trust),
       draining: this.#heartbeat?.status === 'draining',
       challengedAt: this.#challengedAt,
+      heardAt: this.heardAt,
+      prefillTps: atMost(this.register.prefill_tps, MAX_PREFILL_TPS),
+      decodeTps: atMost(this.register.decode_tps, MAX_DECODE_TPS),
       metrics: this.#heartbeat?.system_metrics,
       capacity: this.#heartbeat?.backend_capacity,
       assigned: this.#assigned,
       foreign: this.#foreign,
+      reserved: this.#reserved,
+      full: this.#full,
     };
   }
 
@@ -179,7 +197,7 @@ export class ProviderSession {
         this.#close(message.request_id);
         return;
       case 'inference_error':
-        this.#close(message.request_id, providerError(message));
+        this.#onError(message);
         return;
       case 'load_model_status':
       case 'prefetch_model_status':
@@ -192,6 +210,9 @@ export class ProviderSession {
 
   #onHeartbeat(message: Heartbeat): void {
     this.#heartbeat = message;
+    this.#beats++;
+    this.#reserved.clear(); // what was sent before is in the figures now
+    this.#full.clear();
     const slots = message.backend_capacity?.slots ?? [];
     this.#foreign = new Map(
       slots.map((slot) => [
@@ -200,6 +221,20 @@ export class ProviderSession {
       ]),
     );
     this.#options.changed();
+  }
+
+  /** Whether the other is an older or newer connection of the same process: its key is new with every start. */
+  isSameProcess({ register, machine }: ProviderSession): boolean {
+    const { public_key: publicKey } = this.register;
+    const { accountId } = this.#options;
+    if (publicKey === undefined || accountId === undefined) return false;
+    return register.public_key === publicKey && machine.accountId === accountId;
+  }
+
+  /** A newer connection of the same process is there. */
+  replaced(): void {
+    this.#options.log.info({ provider: this.id }, 'provider connected anew');
+    this.#options.hangUp(REPLACED);
   }
 
   /** Sends a challenge. One that is still open counts as unanswered. */
@@ -255,15 +290,31 @@ export class ProviderSession {
     changed();
   }
 
-  /** Seals the body to this machine and sends it. */
-  start(build: string, body: JsonObject): Attempt {
+  /** A machine that says it is full gets no more of this build until it says what it has. */
+  #onError(message: InferenceError): void {
+    const error = providerError(message);
+    const attempt = this.#attempts.get(message.request_id);
+    if (attempt !== undefined && error.code === 'over_capacity') this.#full.add(attempt.build);
+    this.#close(message.request_id, error);
+  }
+
+  /** Seals the body to this machine and sends it. `tokens`: of prompt and answer, as far as known. */
+  start(build: string, body: JsonObject, tokens = 0): Attempt {
     const theirs = this.#publicKey;
     if (theirs === undefined) throw new TypeError('Routing chose a machine that cannot be sealed to.');
     const channel = new Channel(newKeyPair(), theirs);
     const encrypted_body = channel.seal(JSON.stringify(body));
-    const attempt: OpenAttempt = { requestId: randomUUID(), build, channel, events: new Mailbox(CHUNK_BUFFER) };
+    const attempt: OpenAttempt = {
+      requestId: randomUUID(),
+      build,
+      channel,
+      tokens,
+      beats: this.#beats,
+      events: new Mailbox(CHUNK_BUFFER),
+    };
     this.#attempts.set(attempt.requestId, attempt);
     this.#assigned.set(build, (this.#assigned.get(build) ?? 0) + 1);
+    this.#reserved.set(build, (this.#reserved.get(build) ?? 0) + tokens);
     this.#options.send({ type: 'inference_request', request_id: attempt.requestId, encrypted_body });
     return attempt;
   }
@@ -330,6 +381,9 @@ export class ProviderSession {
     const left = (this.#assigned.get(attempt.build) ?? 1) - 1;
     if (left === 0) this.#assigned.delete(attempt.build);
     else this.#assigned.set(attempt.build, left);
+    if (attempt.beats === this.#beats) {
+      this.#reserved.set(attempt.build, (this.#reserved.get(attempt.build) ?? 0) - attempt.tokens);
+    }
     if (error === undefined) attempt.events.end();
     else attempt.events.fail(error);
     this.#options.changed();
@@ -360,6 +414,10 @@ function providerError(message: InferenceError): DarkbloomError {
   if (status === 404) return new DarkbloomError('model_not_loaded', error, after(15));
   const passed = status >= 400 && status <= 599 ? status : 502;
   return new DarkbloomError('provider_error', error, { status: passed, ...(passed === 503 ? after(2) : {}) });
+}
+
+function atMost(tps: number | undefined, most: number): number | undefined {
+  return tps === undefined ? undefined : Math.min(tps, most);
 }
 
 /** What the machine said, in whole seconds within reason. */

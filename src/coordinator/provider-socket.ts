@@ -21,6 +21,7 @@ const PATH = '/ws/provider';
 /** WebSocket close code: a fault on this side. */
 const INTERNAL_ERROR = 1011;
 const POLICY_VIOLATION = 1008;
+const NORMAL = 1000;
 const CLOSE_TIMEOUT_MS = 1_000;
 /** From the open socket to its `register`. */
 const REGISTER_TIMEOUT_MS = 10_000;
@@ -67,8 +68,16 @@ export class ProviderSocket {
   #accept(socket: WebSocket): void {
     const { log, fleet, clock } = this.#options;
     let session: ProviderSession | undefined;
-    let timers: Disposable[] = [];
-    socket.on('error', (error) => log.warn({ reason: error.message }, 'provider socket failed'));
+    const timers = [clock.after(REGISTER_TIMEOUT_MS, () => leave(POLICY_VIOLATION, 'register first'))];
+    /** Nothing is sent there any more, also when the peer does not hear the goodbye. */
+    const leave = (code: number, reason?: string) => {
+      for (const timer of timers.splice(0)) timer[Symbol.dispose]();
+      if (session !== undefined) fleet.remove(session);
+      if (socket.readyState === socket.CLOSED) return;
+      socket.close(code, reason);
+      const timer = setTimeout(() => socket.terminate(), CLOSE_TIMEOUT_MS);
+      socket.once('close', () => clearTimeout(timer));
+    };
     const receive = (frame: string) => {
       const decoded = decodeProviderFrame(frame);
       if (!decoded.ok) {
@@ -76,33 +85,30 @@ export class ProviderSocket {
       } else if (session !== undefined) {
         session.receive(decoded.message);
       } else if (decoded.message.type === 'register') {
-        session = this.#welcome(decoded.message, socket);
-        timers = this.#watch(session, socket);
+        for (const timer of timers.splice(0)) timer[Symbol.dispose]();
+        session = this.#welcome(decoded.message, socket, (reason) => leave(POLICY_VIOLATION, reason));
+        timers.push(...this.#watch(session, socket));
       } else {
         log.warn({ reason: `${decoded.message.type} before register` }, 'frame ignored');
       }
     };
+    socket.on('error', (error) => log.warn({ reason: error.message }, 'provider socket failed'));
     socket.on('message', (data, isBinary) => {
+      if (socket.readyState !== socket.OPEN) return; // it is leaving
       try {
         receive(isBinary ? '' : (data as Buffer).toString('utf8'));
       } catch (error) {
         log.error({ err: error }, 'a provider frame could not be handled');
-        socket.close(INTERNAL_ERROR);
+        leave(INTERNAL_ERROR);
       }
     });
-    const deadline = clock.after(REGISTER_TIMEOUT_MS, () => {
-      if (session === undefined) socket.close(POLICY_VIOLATION, 'register first');
-    });
     socket.on('close', () => {
-      deadline[Symbol.dispose]();
-      for (const timer of timers) timer[Symbol.dispose]();
-      if (session === undefined) return;
-      log.info({ provider: session.id }, 'provider left');
-      fleet.remove(session);
+      leave(NORMAL);
+      if (session !== undefined) log.info({ provider: session.id }, 'provider left');
     });
   }
 
-  #welcome(register: Register, socket: WebSocket): ProviderSession {
+  #welcome(register: Register, socket: WebSocket, hangUp: (reason: string) => void): ProviderSession {
     const { accounts, registry, fleet, clock, log } = this.#options;
     const { auth_token: token } = register;
     const account = token === undefined ? undefined : accounts.accountOfProviderToken(token);
@@ -111,7 +117,7 @@ export class ProviderSocket {
       accountId: account?.id,
       machineId: token === undefined || account === undefined ? undefined : machineIdOf(token),
       send: (message) => send(socket, message),
-      hangUp: (reason) => socket.close(POLICY_VIOLATION, reason),
+      hangUp,
       changed: () => fleet.changed(),
       clock,
       log,
@@ -130,9 +136,11 @@ export class ProviderSocket {
     );
     if (!session.machine.encrypted)
       log.warn({ provider: session.id }, 'this provider cannot be sealed to and gets no request');
+    const before = fleet.sessions.filter((other) => other.isSameProcess(session));
     fleet.add(session);
     session.challenge();
     session.tell(desiredOf(session, registry));
+    for (const other of before) other.replaced(); // its socket may look open for minutes
     return session;
   }
 

@@ -3,20 +3,32 @@ import type { ChatEvent, FinishReason, JsonObject, Usage } from '../inference/ty
 import { ACCEPT_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
 import type { WireUsage } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
+import { faultIn, type Shape } from './breakers.js';
 import type { Fleet } from './fleet.js';
 import type { RefundReason } from './ledger.js';
+import { isWarm, keyOf } from './machine.js';
+import type { Beginning } from './prefix-affinity.js';
 import { ProviderGone, type Attempt, type ProviderSession } from './provider-session.js';
-import type { Candidate } from './routing.js';
+import { busyWhy, type Candidate } from './routing.js';
 
 /** Machines that one request is tried on, one after another, before any content. */
 const MAX_ATTEMPTS = 3;
 
 /** One consumer's request, checked and paid for, and what to do at its turns. */
 export interface RelayRequest {
-  /** For the waiting line and for people. */
+  /** Whose turn it uses in the waiting line. */
+  accountId: string;
+  /** And in which of the account's lanes. */
+  lane: string;
+  /** For people. */
   model: string;
-  /** Bytes of the prompt, for the time a machine gets to accept. */
-  promptBytes: number;
+  shape: Shape;
+  /** What of the prompt is remembered for the machine that reads it. */
+  beginnings: readonly Beginning[];
+  /** Of prompt and answer, as far as known. */
+  tokens: number;
+  /** Estimated, for the time a machine gets to accept. */
+  promptTokens: number;
   /** Nobody else's machine will do. */
   ownMachinesOnly: boolean;
   /** The machines that may serve it now, the best first. */
@@ -52,7 +64,7 @@ export async function* relay(request: RelayRequest, deps: RelayDeps, signal: Abo
     for (;;) {
       const untried = () =>
         tried.size < MAX_ATTEMPTS ? request.candidates().filter(({ machine }) => !tried.has(machine.id)) : [];
-      const taken = await takeMachine(request, deps.fleet, untried, signal);
+      const taken = await takeMachine(request, deps, untried, signal);
       if (taken === 'left') {
         yield { type: 'cancelled', usage: NOTHING };
         return;
@@ -62,7 +74,7 @@ export async function* relay(request: RelayRequest, deps: RelayDeps, signal: Abo
         throw loss?.error ?? request.refusal();
       }
       tried.add(taken.candidate.machine.id);
-      loss = yield* tryOn(taken, request, deps.clock, signal);
+      loss = yield* tryOn(taken, request, deps, signal);
       if (loss === undefined) return;
     }
   } finally {
@@ -76,6 +88,8 @@ const NOTHING: Usage = { promptTokens: 0, completionTokens: 0 };
 /** An attempt on a machine, already under way. */
 interface Taken {
   candidate: Candidate;
+  /** Milliseconds since the epoch. */
+  sentAt: number;
   session: ProviderSession;
   attempt: Attempt;
 }
@@ -89,22 +103,44 @@ interface Loss {
 /** `left`: the client went away while it waited. */
 async function takeMachine(
   request: RelayRequest,
-  fleet: Fleet,
+  { fleet, clock }: RelayDeps,
   candidates: () => Candidate[],
   signal: AbortSignal,
 ): Promise<Taken | undefined | 'left'> {
   const take = (candidate: Candidate, session: ProviderSession): Taken => ({
     candidate,
     session,
-    attempt: session.start(candidate.build, request.bodyFor(candidate)),
+    sentAt: clock.now(),
+    attempt: session.start(candidate.build, request.bodyFor(candidate), request.tokens),
   });
+  const { accountId, lane, model } = request;
   try {
-    return await fleet.room(request.model, candidates, take, signal);
+    return await fleet.room({ accountId, lane, model, candidates, take }, signal);
   } catch (error) {
     if (signal.aborted) return 'left';
-    const { code, message, retryAfterS } = toFailure(error);
-    if (code !== 'over_capacity' || !request.ownMachinesOnly) throw error;
-    throw new DarkbloomError('machine_busy', message, retryAfterS === undefined ? {} : { retryAfterS });
+    throw asBusy(error, request.ownMachinesOnly);
+  }
+}
+
+/** Where nobody else's machine will do, a full line is called a busy machine. */
+function asBusy(error: unknown, ownMachinesOnly: boolean): unknown {
+  const { code, message, retryAfterS } = toFailure(error);
+  if (code !== 'over_capacity' || !ownMachinesOnly) return error;
+  return new DarkbloomError('machine_busy', message, retryAfterS === undefined ? {} : { retryAfterS });
+}
+
+/** Spares a request that would find all machines busy and the line full the work of being read and held for.
+ *  @throws DarkbloomError `over_capacity`, `machine_busy`. */
+export function refuseWhenFull(
+  { accountId, lane, model, ownMachinesOnly }: Pick<RelayRequest, 'accountId' | 'lane' | 'model' | 'ownMachinesOnly'>,
+  candidates: readonly Candidate[],
+  { line }: Fleet,
+): void {
+  if (candidates.length === 0 || candidates.some(({ free }) => free)) return;
+  try {
+    line.refuseIfFull({ accountId, lane, why: () => busyWhy(model, candidates) });
+  } catch (error) {
+    throw asBusy(error, ownMachinesOnly);
   }
 }
 
@@ -117,11 +153,12 @@ async function takeMachine(
  * @throws DarkbloomError after content, or when no other machine would answer differently.
  */
 async function* tryOn(
-  { candidate, session, attempt }: Taken,
+  { candidate, session, sentAt, attempt }: Taken,
   request: RelayRequest,
-  clock: Clock,
+  { fleet, clock }: RelayDeps,
   signal: AbortSignal,
 ): AsyncGenerator<ChatEvent, Loss | undefined> {
+  const { machine, build } = candidate;
   const deadline = new Deadline(clock, attempt);
   const onAbort = () => attempt.events.insist({ type: 'left' });
   signal.addEventListener('abort', onAbort, { once: true });
@@ -132,7 +169,7 @@ async function* tryOn(
   let cachedTokens: number | undefined;
   let reasoningTokens: number | undefined;
   let lossReason: RefundReason = 'provider_error';
-  deadline.set(ACCEPT_TIMEOUT_MS + request.promptBytes / 4);
+  deadline.set(ACCEPT_TIMEOUT_MS + request.promptTokens);
   try {
     for await (const event of attempt.events) {
       switch (event.type) {
@@ -151,6 +188,7 @@ async function* tryOn(
           if (phase !== 'writing') {
             phase = 'writing';
             request.serving(candidate);
+            learn(fleet, request, candidate, { seenMs: clock.now() - sentAt, now: clock.now() });
             yield { type: 'started', promptTokens, ...cachedOf(promptTokens, cachedTokens) };
           }
           yield* events;
@@ -159,6 +197,7 @@ async function* tryOn(
         case 'complete': {
           const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
           await request.settle(candidate, usage);
+          fleet.breakers.succeeded(keyOf(machine), build, request.shape);
           if (phase === 'leaving') {
             yield { type: 'cancelled', usage };
             return undefined;
@@ -199,6 +238,10 @@ async function* tryOn(
   } catch (error) {
     const failure = toFailure(error);
     if (error instanceof ProviderGone) lossReason = 'provider_incomplete';
+    const fault = faultIn(failure);
+    // the end of a connection is counted once for all that it cost, and silence is no fault of the machine
+    const isThere = fleet.session(machine.id) === session && session.heardAt >= sentAt;
+    if (fault !== undefined && isThere) fleet.breakers.failed(keyOf(machine), build, request.shape, fault);
     if (phase === 'leaving') {
       await request.refund('provider_error_after_disconnect');
       yield { type: 'cancelled', usage: NOTHING };
@@ -212,6 +255,17 @@ async function* tryOn(
     signal.removeEventListener('abort', onAbort);
     session.abandon(attempt.requestId);
   }
+}
+
+/** The machine has read the prompt, after so long. */
+function learn(
+  { prefixes, pace }: Fleet,
+  { beginnings }: RelayRequest,
+  { machine, build, promisedMs }: Candidate,
+  { seenMs, now }: { seenMs: number; now: number },
+): void {
+  prefixes.remember(machine.id, build, beginnings);
+  if (isWarm(machine, build)) pace.saw(keyOf(machine), build, { promisedMs, seenMs }, now); // else it is of the load
 }
 
 /** What is wrong with the request itself is wrong on every machine. */

@@ -27,7 +27,7 @@ interface Ending {
 }
 
 interface AskOptions {
-  promptBytes?: number;
+  promptTokens?: number;
   ownMachinesOnly?: boolean;
   /** Until then the consumer reads no further than the first text. */
   resumed?: Promise<void>;
@@ -70,7 +70,7 @@ class Stage implements Disposable {
     return rows.map(({ kind, amount, reference }) => `${kind} ${amount} ${reference.replace(ME.id, 'me')}`);
   }
 
-  ask({ promptBytes = 0, ownMachinesOnly = false, resumed }: AskOptions = {}): Asked {
+  ask({ promptTokens = 0, ownMachinesOnly = false, resumed }: AskOptions = {}): Asked {
     const { ledger, fleet, clock } = this;
     const requestId = `request-${++this.#asked}`;
     const leaving = new AbortController();
@@ -78,8 +78,13 @@ class Stage implements Disposable {
     const asked = new Asked(requestId, leaving);
     const events = relay(
       {
+        accountId: ME.id,
+        lane: BUILD,
         model: 'tiny',
-        promptBytes,
+        shape: 'plain',
+        beginnings: [],
+        tokens: promptTokens,
+        promptTokens,
         ownMachinesOnly,
         candidates: () =>
           eligible(fleet.machines, { account: ME, mode: 'none', builds: [{ id: BUILD }], now: clock.now() }),
@@ -358,7 +363,7 @@ describe('time', () => {
     using stage = new Stage();
     const [first, second] = [stage.machine(), stage.machine()];
     second.beat({ running: 1 });
-    const asked = stage.ask({ promptBytes: 8_000 });
+    const asked = stage.ask({ promptTokens: 2_000 });
     const silent = await first.request();
     await nextTurn();
     stage.clock.turn(6_999);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Account } from '../../src/coordinator/accounts.js';
-import { eligible, hasRoom, routeModeOf, type Machine } from '../../src/coordinator/routing.js';
+import type { Machine } from '../../src/coordinator/machine.js';
+import { eligible } from '../../src/coordinator/routing.js';
 import type { ModelInfo, SlotCapacity } from '../../src/protocol/provider-messages.js';
 
 const NOW = 1_782_054_245_000;
@@ -43,6 +44,7 @@ const hot = (thermal_state: string) => ({ metrics: { memory_pressure: 0, cpu_usa
 function machine(changes: Partial<Machine> = {}): Machine {
   return {
     id: 'machine',
+    machineId: 'mach_1',
     accountId: ME.id,
     ...serving(model(BUILD)),
     privateOnly: true,
@@ -50,10 +52,15 @@ function machine(changes: Partial<Machine> = {}): Machine {
     mistrust: undefined,
     draining: false,
     challengedAt: NOW,
+    heardAt: NOW,
+    prefillTps: undefined,
+    decodeTps: undefined,
     ...hot('nominal'),
     ...capacity(slot()),
     assigned: new Map(),
     foreign: new Map(),
+    reserved: new Map(),
+    full: new Set(),
     ...changes,
   };
 }
@@ -64,28 +71,6 @@ function chosen(machines: Machine[], wish: Partial<Parameters<typeof eligible>[1
 
 const ids = (machines: Machine[], wish: Partial<Parameters<typeof eligible>[1]> = {}) =>
   chosen(machines, wish).map((candidate) => candidate.machine.id);
-
-describe('the route of a request', () => {
-  test.each([
-    { header: undefined, onlySelf: false, fallback: 'none', mode: 'none' },
-    { header: undefined, onlySelf: false, fallback: 'self', mode: 'self' },
-    { header: 'self', onlySelf: false, fallback: 'none', mode: 'self' },
-    { header: ' SELF ', onlySelf: false, fallback: 'none', mode: 'self' },
-    { header: 'prefer', onlySelf: false, fallback: 'self', mode: 'prefer' },
-    { header: 'Prefer', onlySelf: false, fallback: 'none', mode: 'prefer' },
-    { header: 'none', onlySelf: false, fallback: 'self', mode: 'none' },
-    { header: '', onlySelf: false, fallback: 'self', mode: 'none' },
-    { header: 'self, prefer', onlySelf: false, fallback: 'self', mode: 'none' },
-    { header: undefined, onlySelf: true, fallback: 'none', mode: 'self' },
-    { header: 'none', onlySelf: true, fallback: 'none', mode: 'self' },
-    { header: 'prefer', onlySelf: true, fallback: 'none', mode: 'self' },
-  ] as const)(
-    'with the header $header, a key for own machines only: $onlySelf, and otherwise $fallback, is $mode',
-    ({ header, onlySelf, fallback, mode }) => {
-      expect(routeModeOf(header, onlySelf, fallback)).toBe(mode);
-    },
-  );
-});
 
 describe('a machine of the account itself', () => {
   test.each([
@@ -178,11 +163,11 @@ describe('the order to try machines in', () => {
     expect(ids([own, open('other')], { mode: 'none', account: guest })).toEqual(['other', 'own']);
   });
 
-  test.each(['idle_shutdown', 'reloading', 'crashed'])('is the model in memory before one that is %s', (state) => {
-    const cold = machine({ id: 'cold', ...capacity(slot({ state })) });
+  test('is the model in memory before one that must be loaded, and that before one never heard of', () => {
+    const cold = machine({ id: 'cold', ...capacity(slot({ state: 'idle_shutdown' })) });
     const unknown = machine({ id: 'unknown', capacity: undefined });
     const warm = machine({ id: 'warm', ...capacity(slot({ state: 'running' })), ...busy(3) });
-    expect(ids([cold, unknown, warm])).toEqual(['warm', 'cold', 'unknown']);
+    expect(ids([unknown, cold, warm])).toEqual(['warm', 'cold', 'unknown']);
   });
 
   test('is the least busy first, counting what others sent there', () => {
@@ -224,11 +209,9 @@ test.each<[string, Pick<Machine, 'capacity'>, number]>([
   ['says 24', capacity(slot({ max_concurrency: 24 })), 24],
   ['says 1000', capacity(slot({ max_concurrency: 1_000 })), 24],
 ])('a machine that %s has room below %i requests', (_, told, most) => {
-  const full = (requests: number, foreign = 0) => ({
-    machine: machine({ ...told, assigned: new Map([[BUILD, requests]]), foreign: new Map([[BUILD, foreign]]) }),
-    build: BUILD,
-    own: true,
-  });
-  expect([hasRoom(full(most - 1)), hasRoom(full(most))]).toEqual([true, false]);
-  expect(hasRoom(full(0, most))).toBe(false);
+  const free = (requests: number, foreign = 0) =>
+    chosen([machine({ ...told, assigned: new Map([[BUILD, requests]]), foreign: new Map([[BUILD, foreign]]) })]).map(
+      (candidate) => candidate.free,
+    );
+  expect([free(most - 1), free(most), free(0, most)]).toEqual([[true], [false], [false]]);
 });

@@ -4,16 +4,32 @@ import { Identity } from '../../src/crypto/identity.js';
 import { isJsonObject, type JsonObject } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
-import type { ProviderMessage, Register, Sealed, WireUsage } from '../../src/protocol/provider-messages.js';
+import type {
+  ProviderMessage,
+  Register,
+  Sealed,
+  SlotCapacity,
+  WireUsage,
+} from '../../src/protocol/provider-messages.js';
 import type { Clock } from '../../src/util/clock.js';
 
 export const BUILD = 'local/tiny';
 
 type Sent<T extends CoordinatorMessage['type']> = Extract<CoordinatorMessage, { type: T }>;
 
+/** What a heartbeat says of the build. */
+interface Beat extends Partial<Omit<SlotCapacity, 'model'>> {
+  rows?: number;
+  running?: number;
+  waiting?: number;
+  /** Of the machine. */
+  status?: string;
+}
+
 interface Script {
   clock: Clock;
   accountId?: string;
+  machineId?: string;
   changed?: () => void;
   register?: Partial<Register>;
   /** Requests of the build that the machine says to answer at once. */
@@ -32,12 +48,13 @@ export class ScriptedProvider {
   readonly #clock: Clock;
   #read = 0;
 
-  constructor({ clock, accountId, changed = () => undefined, register = {}, rows }: Script) {
+  constructor({ clock, accountId, machineId, changed = () => undefined, register = {}, rows }: Script) {
     this.#clock = clock;
     this.session = new ProviderSession(
       { ...registerFrame(this.identity.publicKey), ...register },
       {
         accountId,
+        machineId,
         send: (message) => this.#take(message),
         hangUp: (reason) => void this.hungUp.push(reason),
         changed,
@@ -80,13 +97,8 @@ export class ScriptedProvider {
   }
 
   /** A heartbeat of a machine with the build in memory. */
-  beat({
-    rows = 4,
-    running = 0,
-    waiting = 0,
-    status = 'idle',
-  }: Partial<Record<'rows' | 'running' | 'waiting', number>> & { status?: string } = {}): void {
-    const slot = { model: BUILD, state: 'idle', active_tokens: 0, max_tokens_potential: 0, max_concurrency: rows };
+  beat({ rows = 4, running = 0, waiting = 0, status = 'idle', state = 'idle', ...figures }: Beat = {}): void {
+    const slot = { model: BUILD, state, ...figures, active_tokens: 0, max_tokens_potential: 0, max_concurrency: rows };
     this.say({
       type: 'heartbeat',
       status,

@@ -1,11 +1,39 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { KnownModel } from '../../src/coordinator/catalog-models.js';
 import { Coordinator, type CoordinatorOptions } from '../../src/coordinator/coordinator.js';
 import { silentLog } from '../../src/log.js';
 import { ManualClock } from '../support/manual-clock.js';
 
-/** A coordinator without models on a port of its own, with its own books and a clock that the test turns. */
+/** A model that a coordinator knows, under the name `tiny`. */
+export function knownModel(id: string, alias = 'tiny'): KnownModel {
+  return {
+    alias: { id: alias, displayName: alias, desiredBuild: id, retiredBuilds: [] },
+    build: {
+      id,
+      displayName: alias,
+      family: 'tiny',
+      architecture: 'llama',
+      quantization: 'F16',
+      sizeBytes: 1,
+      contextLength: 2_048,
+      maxOutputLength: 256,
+      minRamGb: 0,
+      files: [],
+      source: 'own',
+      capabilities: ['chat'],
+      active: true,
+      createdAt: 0,
+      version: 'v1',
+      description: '',
+      runtimeParameters: {},
+      metadata: {},
+    },
+  };
+}
+
+/** A coordinator on a port of its own, with its own books and a clock that the test turns. */
 export class StartedCoordinator implements AsyncDisposable {
   readonly coordinator: Coordinator;
   readonly clock: ManualClock;
@@ -40,17 +68,28 @@ export class StartedCoordinator implements AsyncDisposable {
   }
 
   /** One call with a JSON body and a bearer token. */
-  async call(method: string, path: string, { token, body }: { token?: string | undefined; body?: unknown } = {}) {
+  async call(
+    method: string,
+    path: string,
+    {
+      token,
+      body,
+      headers,
+      signal,
+    }: { token?: string | undefined; body?: unknown; headers?: Record<string, string>; signal?: AbortSignal } = {},
+  ) {
     const response = await fetch(`${this.coordinator.url}${path}`, {
       method,
       headers: {
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
       },
+      ...(signal === undefined ? {} : { signal }),
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const json: unknown = await response.json();
-    return { status: response.status, json };
+    return { status: response.status, headers: response.headers, json };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,7 @@ import { Coordinator } from '../../src/coordinator/coordinator.js';
 import { Identity } from '../../src/crypto/identity.js';
 import type { ChatEvent, ChatRequest, Generator } from '../../src/inference/types.js';
 import { Desk } from '../../src/link/desk.js';
+import { Downloads } from '../../src/link/downloads.js';
 import { Jobs } from '../../src/link/jobs.js';
 import { Link } from '../../src/link/link.js';
 import { silentLog } from '../../src/log.js';
@@ -75,6 +76,7 @@ export class ScriptedSystem implements AsyncDisposable, Generator {
       models: [],
       posture: () => Promise.resolve(posture),
       load: () => Promise.resolve(),
+      downloads: new Downloads({ models: [], fetch: undefined, refuse, clock: systemClock, log }),
       refuse,
       log,
     });
@@ -130,4 +132,8 @@ const KNOWN_BUILD = {
   capabilities: ['chat'],
   active: true,
   createdAt: 0,
+  version: 'v1',
+  description: '',
+  runtimeParameters: {},
+  metadata: {},
 };
