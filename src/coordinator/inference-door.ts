@@ -117,6 +117,7 @@ async function inferInside(
     model,
     includeUsage: isJsonObject(streamOptions) && streamOptions['include_usage'] === true,
     maxTokens: typeof maxTokens === 'number' ? maxTokens : undefined,
+    body,
   });
   return respond(context, {
     events,

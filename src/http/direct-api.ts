@@ -73,6 +73,7 @@ async function infer(
     model: typeof model === 'string' ? model : '',
     includeUsage: isJsonObject(streamOptions) && streamOptions['include_usage'] === true,
     maxTokens: typeof maxTokens === 'number' ? maxTokens : undefined,
+    body,
   });
   const events = answer(chat, options.generator, context.req.raw.signal);
   return respond(context, { events, reply, streaming: stream === true, headers: () => ({}) });

@@ -12,6 +12,8 @@ export interface ReplyFacts {
   includeUsage: boolean;
   /** The client's bound on output tokens. */
   maxTokens: number | undefined;
+  /** The client's own body, for a reply that depends on more of it. */
+  body?: JsonObject;
   /** The reply goes to a coordinator, which will write the client's own reply from it. */
   forWire?: true;
 }
