@@ -67,7 +67,7 @@ export function ownModels(
         minRamGb: 0,
         files: [],
         source: 'own',
-        capabilities: ['chat'],
+        capabilities: [model.task === 'vectors' ? 'embeddings' : 'chat'],
         active: true,
         createdAt: now,
       },

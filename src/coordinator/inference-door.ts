@@ -113,11 +113,11 @@ async function inferInside(
   const { stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
   const reply = dialect.reply({
     requestId: jobId,
+    asked: body,
     created: Math.floor(deps.clock.now() / 1_000),
     model,
     includeUsage: isJsonObject(streamOptions) && streamOptions['include_usage'] === true,
     maxTokens: typeof maxTokens === 'number' ? maxTokens : undefined,
-    body,
   });
   return respond(context, {
     events,
@@ -127,7 +127,7 @@ async function inferInside(
   });
 }
 
-function checkedModel(body: JsonObject, caller: Caller): string {
+export function checkedModel(body: JsonObject, caller: Caller): string {
   const { model } = body;
   if (typeof model !== 'string' || model === '') {
     throw new DarkbloomError('invalid_request', "'model' is missing: name one of GET /v1/models.", { param: 'model' });
@@ -168,7 +168,7 @@ export function routeOf(context: HttpContext, caller: Caller, deps: Pick<DoorDep
 
 /** The builds that a name stands for. On the caller's own machines a build may be outside the catalogue.
  *  @throws DarkbloomError `model_not_found`, `model_unavailable` for an alias without a usable build. */
-function resolve(model: string, mode: RouteMode, { account }: Caller, { registry, fleet }: DoorDeps): WantedBuild[] {
+export function resolve(model: string, mode: RouteMode, { account }: Caller, { registry, fleet }: DoorDeps): WantedBuild[] {
   const resolved = registry.resolve(model);
   if (resolved !== undefined && resolved.builds.length > 0) return resolved.builds;
   if (resolved !== undefined) {
@@ -209,18 +209,18 @@ function asText(chat: JsonObject): string {
 }
 
 /** What one account's requests on one machine have in common; two machines cannot tell that it is the same account. */
-function cacheScope(accountId: string, machineId: string): string {
+export function cacheScope(accountId: string, machineId: string): string {
   return createHash('sha256')
     .update(JSON.stringify([accountId, machineId]))
     .digest('base64url');
 }
 
-function keyIdOf(caller: Caller): string | undefined {
+export function keyIdOf(caller: Caller): string | undefined {
   return caller.via === 'key' ? caller.key.id : undefined;
 }
 
 /** Why no machine can take the request. */
-function refusal(
+export function refusal(
   model: string,
   mode: RouteMode,
   { account }: Caller,
@@ -260,7 +260,7 @@ function refusal(
       );
 }
 
-function answerHeaders(
+export function answerHeaders(
   jobId: string,
   served: { candidate: Candidate; at: number } | undefined,
   receivedAt: number,

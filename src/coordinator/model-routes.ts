@@ -165,7 +165,7 @@ function entryOf(
     created_at: new Date(build.createdAt).toISOString(),
     name: displayName,
     input_modalities: ['text'],
-    output_modalities: ['text'],
+    output_modalities: [outputOf(build)],
     context_length: build.contextLength,
     max_output_length: build.maxOutputLength,
     pricing: {
@@ -175,10 +175,10 @@ function entryOf(
       request: '0',
       input_cache_read: '0',
     },
-    supported_sampling_parameters: SAMPLING_PARAMETERS,
+    supported_sampling_parameters: samplingOf(build),
     supported_features: [],
     metadata: {
-      model_type: 'text',
+      model_type: outputOf(build),
       quantization: build.quantization,
       display_name: displayName,
       routable_providers: machines.length,
@@ -192,7 +192,7 @@ function catalogEntry(build: Build): JsonObject {
     id: build.id,
     s3_name: build.id,
     display_name: build.displayName,
-    model_type: 'text',
+    model_type: outputOf(build),
     size_gb: build.sizeBytes / GIGABYTE,
     architecture: build.architecture,
     description: '',
@@ -210,9 +210,9 @@ function catalogEntry(build: Build): JsonObject {
     name: build.displayName,
     hugging_face_id: '',
     input_modalities: ['text'],
-    output_modalities: ['text'],
+    output_modalities: [outputOf(build)],
     supported_features: [],
-    supported_sampling_parameters: SAMPLING_PARAMETERS,
+    supported_sampling_parameters: samplingOf(build),
     created: Math.floor(build.createdAt / 1_000),
     version: 'v1',
     total_size_bytes: build.sizeBytes,
@@ -221,6 +221,15 @@ function catalogEntry(build: Build): JsonObject {
     files: build.files.map(({ path, sizeBytes, sha256 }) => ({ path, size_bytes: sizeBytes, sha256 })),
     source: build.source,
   };
+}
+
+/** What comes out of a model. */
+function outputOf({ capabilities }: Build): 'text' | 'embedding' {
+  return capabilities.includes('embeddings') ? 'embedding' : 'text';
+}
+
+function samplingOf(build: Build): readonly string[] {
+  return outputOf(build) === 'text' ? SAMPLING_PARAMETERS : [];
 }
 
 /** @throws DarkbloomError `not_found`. */

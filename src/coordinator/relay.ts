@@ -1,4 +1,5 @@
 import { DarkbloomError, toFailure } from '../errors.js';
+import type { OperationResult } from '../inference/operations.js';
 import type { ChatEvent, FinishReason, JsonObject, Usage } from '../inference/types.js';
 import { ACCEPT_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
 import type { WireUsage } from '../protocol/provider-messages.js';
@@ -27,6 +28,8 @@ export interface RelayRequest {
   bodyFor: (candidate: Candidate) => JsonObject;
   /** This machine begins to answer. */
   serving: (candidate: Candidate) => void;
+  /** The machine's result, of a request for an operation. */
+  result?: (result: OperationResult) => void;
   /** The answer is complete. */
   settle: (candidate: Candidate, usage: Usage) => void;
   /** There is no answer to pay for. Only the first call of `settle` or `refund` counts. */
@@ -156,6 +159,9 @@ async function* tryOn(
           yield* events;
           break;
         }
+        case 'result':
+          request.result?.(event.result);
+          break;
         case 'complete': {
           const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
           request.settle(candidate, usage);

@@ -5,7 +5,9 @@ import { answer } from '../inference/answer.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import type { Dialect } from '../inference/dialect.js';
 import { openAiChat } from '../inference/openai.js';
-import { isJsonObject, type Generator, type JsonObject } from '../inference/types.js';
+import { countTokens, embeddings, resultOf, type OperationRoute } from '../inference/operation-routes.js';
+import { parseOperation, type Engine } from '../inference/operations.js';
+import { isJsonObject, type JsonObject } from '../inference/types.js';
 import type { Log } from '../log.js';
 import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
 import { createApp, credentialOf, type HttpApp, type HttpContext } from './app.js';
@@ -13,7 +15,7 @@ import { readJson } from './body.js';
 import { respond } from './respond.js';
 
 interface DirectOptions {
-  generator: Generator;
+  generator: Engine;
   models: () => readonly { alias: string }[];
   /** What a local client must show; lies in the 0600 discovery record. */
   token: string;
@@ -39,6 +41,8 @@ export function createDirectApi(options: DirectOptions): HttpApp {
   });
   app.post('/v1/chat/completions', (context) => infer(context, openAiChat, options, cacheScope));
   app.post('/v1/messages', (context) => infer(context, anthropicMessages, options, cacheScope));
+  app.post('/v1/messages/count_tokens', (context) => operate(context, countTokens, options));
+  app.post('/v1/embeddings', (context) => operate(context, embeddings, options));
   return app;
 }
 
@@ -69,12 +73,22 @@ async function infer(
   const { model, stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
   const reply = dialect.reply({
     requestId: randomUUID(),
+    asked: body,
     created: Math.floor(options.now() / 1_000),
     model: typeof model === 'string' ? model : '',
     includeUsage: isJsonObject(streamOptions) && streamOptions['include_usage'] === true,
     maxTokens: typeof maxTokens === 'number' ? maxTokens : undefined,
-    body,
   });
   const events = answer(chat, options.generator, context.req.raw.signal);
   return respond(context, { events, reply, streaming: stream === true, headers: () => ({}) });
+}
+
+async function operate(context: HttpContext, route: OperationRoute, options: DirectOptions): Promise<Response> {
+  authorize(context, options.token);
+  const body = await readJson(context, MAX_REQUEST_BYTES);
+  options.refuse();
+  const operation = parseOperation({ ...route.lower(body), darkbloom: { op: route.op, owner: true } });
+  if (operation === undefined) throw new TypeError('A route asks for an operation that is not known.');
+  const result = await resultOf(options.generator.operate(operation, context.req.raw.signal));
+  return context.json(route.reply(result, operation.request.model, body));
 }

@@ -20,7 +20,7 @@ export class AnthropicReply implements Reply {
 
   constructor(facts: ReplyFacts) {
     this.#facts = facts;
-    this.#thinking = thinkingShown(facts.body ?? {});
+    this.#thinking = thinkingShown(facts.asked ?? {});
   }
 
   frames(event: ChatEvent): string {

@@ -6,9 +6,11 @@ import { parseBody } from './validation.js';
 /** The body of `/v1/messages` as a chat body. What Anthropic's API knows and nobody here can do is refused by name; keys
  *  that it does not know either are ignored. */
 
-/** OpenAI's bound too: both APIs take the same tools. */
+/** What chat takes, which all dialects become: OpenAI's bounds. */
 const MAX_TOOLS = 128;
+const TOOL_NAME = /^[\w-]{1,64}$/u;
 const MAX_STOPS = 4;
+const MAX_STOP_CHARACTERS = 256;
 /** Anthropic's least; a smaller budget is refused there as well. */
 const MIN_THINKING_TOKENS = 1_024;
 
@@ -17,7 +19,7 @@ const System = z.union([z.string(), z.array(Text)], 'must be a string or a list 
 
 const Tool = z.object({
   type: z.literal('custom', "must be 'custom' or absent: Anthropic's own tools are not here").nullish(),
-  name: z.string().regex(/^[a-zA-Z0-9_-]{1,128}$/u, 'must be 1 to 128 letters, digits, underscores or dashes'),
+  name: z.string().regex(TOOL_NAME, 'must be 1 to 64 letters, digits, _ or -'),
   description: z.string().nullish(),
   input_schema: z
     .looseObject({ type: z.literal('object', "must be 'object'") }, 'must be a JSON Schema of type object')
@@ -75,7 +77,12 @@ const MessagesBody = z.object({
   top_k: z.int('must be a whole number').min(0, 'must be 0 or more').nullish(),
   stream: z.boolean('must be true or false').nullish(),
   stop_sequences: z
-    .array(z.string('must be a string').min(1, 'must not be empty'))
+    .array(
+      z
+        .string('must be a string')
+        .min(1, 'must not be empty')
+        .max(MAX_STOP_CHARACTERS, `must be at most ${MAX_STOP_CHARACTERS} characters`),
+    )
     .max(MAX_STOPS, `must be at most ${MAX_STOPS} strings`)
     .nullish(),
   tools: z.array(Tool, 'must be a list').max(MAX_TOOLS, `must be at most ${MAX_TOOLS} tools`).nullish(),

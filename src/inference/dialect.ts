@@ -12,8 +12,8 @@ export interface ReplyFacts {
   includeUsage: boolean;
   /** The client's bound on output tokens. */
   maxTokens: number | undefined;
-  /** The client's own body, for a reply that depends on more of it. */
-  body?: JsonObject;
+  /** The client's own body, for a dialect whose reply repeats parts of it; it went through `lower`. */
+  asked?: JsonObject;
   /** The reply goes to a coordinator, which will write the client's own reply from it. */
   forWire?: true;
 }

@@ -3,7 +3,8 @@ import type { Identity } from '../crypto/identity.js';
 import { DarkbloomError, toFailure, type ErrorCode } from '../errors.js';
 import { answer } from '../inference/answer.js';
 import { OpenAiChatReply } from '../inference/openai-chat-reply.js';
-import { isContent, isJsonObject, type Generator, type JsonObject, type Usage } from '../inference/types.js';
+import { parseOperation, writeResult, type Engine, type Operation } from '../inference/operations.js';
+import { isContent, isJsonObject, type JsonObject, type Usage } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { InferenceRequest } from '../protocol/coordinator-messages.js';
 import type { HeartbeatStats, InferenceError, WireUsage } from '../protocol/provider-messages.js';
@@ -11,7 +12,7 @@ import type { Clock } from '../util/clock.js';
 import type { Connection } from './link.js';
 
 interface JobsOptions {
-  generator: Generator;
+  generator: Engine;
   identity: Identity;
   /** Throws what refuses a new request now (`paused`, `draining`). */
   refuse: () => void;
@@ -76,6 +77,11 @@ export class Jobs {
     try {
       this.#options.refuse();
       const { channel, body } = this.#open(request);
+      const operation = parseOperation(body);
+      if (operation !== undefined) {
+        await this.#operate(operation, request_id, { channel, connection, signal });
+        return;
+      }
       const reply = new OpenAiChatReply({
         requestId: request_id,
         created: Math.floor(this.#options.clock.now() / 1_000),
@@ -107,6 +113,26 @@ export class Jobs {
       if (wrote) this.#stats.generation_errors_after_output++;
       this.#options.log.warn({ request_id, code: failure.code, err: failure.cause }, 'request failed');
       await connection.send(errorFrame(request_id, failure));
+    }
+  }
+
+  /** The result is one chunk. Only vectors are work that counts. */
+  async #operate(
+    operation: Operation,
+    request_id: string,
+    { channel, connection, signal }: { channel: Channel; connection: Connection; signal: AbortSignal },
+  ): Promise<void> {
+    for await (const event of this.#options.generator.operate(operation, signal)) {
+      if (event.type === 'accepted') {
+        await connection.send({ type: 'inference_accepted', request_id });
+        continue;
+      }
+      const { result } = event;
+      const encrypted_data = channel.seal(writeResult(result));
+      await connection.send({ type: 'inference_response_chunk', request_id, encrypted_data });
+      const usage = { promptTokens: result.op === 'embed' ? result.promptTokens : 0, completionTokens: 0 };
+      if (result.op === 'embed') this.#served(usage);
+      await connection.send({ type: 'inference_complete', request_id, usage: wireUsage(usage) });
     }
   }
 

@@ -5,8 +5,8 @@ import type { ReplyFacts } from '../../src/inference/dialect.js';
 import type { ChatEvent, JsonObject } from '../../src/inference/types.js';
 
 const facts: ReplyFacts = { requestId: 'r1', created: 1782000000, model: 'tiny', includeUsage: false, maxTokens: 9 };
-const THINKING = { body: { thinking: { type: 'enabled', budget_tokens: 1024 } } };
-const OMITTED = { body: { thinking: { type: 'adaptive', display: 'omitted' } } };
+const THINKING = { asked: { thinking: { type: 'enabled', budget_tokens: 1024 } } };
+const OMITTED = { asked: { thinking: { type: 'adaptive', display: 'omitted' } } };
 
 function done(changes: Partial<Extract<ChatEvent, { type: 'done' }>> = {}): ChatEvent {
   const usage = { promptTokens: 11, completionTokens: 2 };

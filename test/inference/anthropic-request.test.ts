@@ -269,6 +269,10 @@ test.each<[JsonObject, string]>([
   [{ top_k: -1 }, "'top_k': must be 0 or more; got a negative number."],
   [{ stream: 'yes' }, "'stream': must be true or false; got a string of 3 characters."],
   [{ stop_sequences: [''] }, "'stop_sequences.0': must not be empty; got a string of 0 characters."],
+  [
+    { stop_sequences: ['x'.repeat(257)] },
+    "'stop_sequences.0': must be at most 256 characters; got a string of 257 characters.",
+  ],
   [{ stop_sequences: 'x' }, "'stop_sequences': must be a list; got a string of 1 characters."],
   [{ stop_sequences: [...'abcde'] }, "'stop_sequences': must be at most 4 strings; got a list of 5."],
   [{ tools: {} }, "'tools': must be a list; got an object."],
@@ -279,7 +283,7 @@ test.each<[JsonObject, string]>([
   ],
   [
     { tools: [{ ...weather, name: 'of a town' }] },
-    "'tools.0.name': must be 1 to 128 letters, digits, underscores or dashes; got a string of 9 characters.",
+    "'tools.0.name': must be 1 to 64 letters, digits, _ or -; got a string of 9 characters.",
   ],
   [{ tools: [weather, weather] }, "'tools.1.name': another tool has the same name."],
   [
