@@ -158,7 +158,7 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
     ['unprocessable', 422, 'UnprocessableEntityError', 'invalid_request_error'],
     ['over_capacity', 429, 'RateLimitError', 'rate_limit_error'],
     ['internal', 500, 'InternalServerError', 'api_error'],
-    ['draining', 503, 'InternalServerError', 'overloaded_error'],
+    ['draining', 503, 'InternalServerError|ServiceUnavailableError', 'overloaded_error'],
   ])('raises %s as what its status and type say', async (code, status, name, type) => {
     node.play(new ScriptedGenerator({ breaksWith: new DarkbloomError(code, 'What it says.') }));
     const error: unknown = await clientOf(connect)
@@ -169,7 +169,7 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
       );
     expect(error).toBeInstanceOf(APIError);
     expect(error).toMatchObject({ status, error: { type: 'error', error: { type, message: 'What it says.' } } });
-    expect((error as object).constructor.name).toBe(name);
+    expect(name.split('|')).toContain((error as object).constructor.name);
   });
 
   test('raises a wrong key, an unknown model, and a body that is wrong', async () => {
