@@ -3,7 +3,7 @@ import { createApp } from '../http/app.js';
 import { listen, type HttpServer } from '../http/server.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import { openAiChat } from '../inference/openai.js';
-import { countTokens, embeddings } from '../inference/operation-routes.js';
+import { countTokens, embeddings } from '../inference/operation-dialects.js';
 import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
 import { addAccountRoutes } from './account-routes.js';
@@ -16,7 +16,6 @@ import { infer, type DoorDeps } from './inference-door.js';
 import { Ledger } from './ledger.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
-import { operate } from './operation-door.js';
 import { ProviderSocket } from './provider-socket.js';
 import { Registry } from './registry.js';
 
@@ -84,8 +83,8 @@ export class Coordinator {
       });
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
-      app.post('/v1/messages/count_tokens', (context) => operate(context, countTokens, deps));
-      app.post('/v1/embeddings', (context) => operate(context, embeddings, deps));
+      app.post('/v1/messages/count_tokens', (context) => infer(context, countTokens, deps));
+      app.post('/v1/embeddings', (context) => infer(context, embeddings, deps));
       addModelRoutes(app, deps);
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
       const http = await listen(app, options);

@@ -4,6 +4,7 @@ import { credentialOf, type HttpContext } from '../http/app.js';
 import { readJson } from '../http/body.js';
 import { respond } from '../http/respond.js';
 import type { Dialect } from '../inference/dialect.js';
+import { parseEmbed } from '../inference/embeddings.js';
 import { parseChat } from '../inference/openai-chat.js';
 import { isJsonObject, type JsonObject } from '../inference/types.js';
 import type { Log } from '../log.js';
@@ -68,9 +69,11 @@ async function inferInside(
 
   const jobId = randomUUID();
   const promptBytes = promptBound(chat);
-  if (mode !== 'self') {
+  const isFree = dialect.op === 'count'; // and leaves no row
+  if (mode !== 'self' && !isFree) {
     const price = deps.registry.platformPrice(builds[0]?.id ?? '') ?? FALLBACK_PRICE;
-    const amount = holdFor(promptBytes, outputBound(chat, builds[0]?.maxOutputLength), price);
+    const output = dialect.op === 'embed' ? 0 : outputBound(chat, builds[0]?.maxOutputLength);
+    const amount = holdFor(promptBytes, output, price);
     deps.ledger.hold({ requestId: jobId, accountId: caller.account.id, keyId: keyIdOf(caller), amount });
   }
 
@@ -87,10 +90,11 @@ async function inferInside(
       bodyFor: ({ build, own, machine }) => ({
         ...chat,
         model: build,
-        darkbloom: { owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
+        darkbloom: { op: dialect.op, owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
       }),
       serving: (candidate) => (served = { candidate, at: performance.now() }),
       settle: ({ machine, build }, usage) => {
+        if (isFree) return;
         deps.ledger.settle({
           requestId: jobId,
           accountId: caller.account.id,
@@ -127,7 +131,7 @@ async function inferInside(
   });
 }
 
-export function checkedModel(body: JsonObject, caller: Caller): string {
+function checkedModel(body: JsonObject, caller: Caller): string {
   const { model } = body;
   if (typeof model !== 'string' || model === '') {
     throw new DarkbloomError('invalid_request', "'model' is missing: name one of GET /v1/models.", { param: 'model' });
@@ -168,7 +172,7 @@ export function routeOf(context: HttpContext, caller: Caller, deps: Pick<DoorDep
 
 /** The builds that a name stands for. On the caller's own machines a build may be outside the catalogue.
  *  @throws DarkbloomError `model_not_found`, `model_unavailable` for an alias without a usable build. */
-export function resolve(model: string, mode: RouteMode, { account }: Caller, { registry, fleet }: DoorDeps): WantedBuild[] {
+function resolve(model: string, mode: RouteMode, { account }: Caller, { registry, fleet }: DoorDeps): WantedBuild[] {
   const resolved = registry.resolve(model);
   if (resolved !== undefined && resolved.builds.length > 0) return resolved.builds;
   if (resolved !== undefined) {
@@ -188,6 +192,11 @@ type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
  *  output bound one is left, so that what is held for is what is asked for.
  *  @throws DarkbloomError `invalid_request`, `too_large`. */
 function toChat(dialect: Dialect, { darkbloom: _ours, ...body }: JsonObject): JsonObject {
+  if (dialect.op === 'embed') {
+    const lowered = dialect.lower(body);
+    parseEmbed(lowered);
+    return lowered;
+  }
   const { max_tokens, max_completion_tokens, max_output_tokens: last, ...rest } = dialect.lower(body);
   const { maxTokens: first } = parseChat({ ...rest, max_tokens, max_completion_tokens });
   const bound = first ?? (typeof last === 'number' && last >= 1 ? Math.floor(last) : undefined);
@@ -209,18 +218,18 @@ function asText(chat: JsonObject): string {
 }
 
 /** What one account's requests on one machine have in common; two machines cannot tell that it is the same account. */
-export function cacheScope(accountId: string, machineId: string): string {
+function cacheScope(accountId: string, machineId: string): string {
   return createHash('sha256')
     .update(JSON.stringify([accountId, machineId]))
     .digest('base64url');
 }
 
-export function keyIdOf(caller: Caller): string | undefined {
+function keyIdOf(caller: Caller): string | undefined {
   return caller.via === 'key' ? caller.key.id : undefined;
 }
 
 /** Why no machine can take the request. */
-export function refusal(
+function refusal(
   model: string,
   mode: RouteMode,
   { account }: Caller,
@@ -260,7 +269,7 @@ export function refusal(
       );
 }
 
-export function answerHeaders(
+function answerHeaders(
   jobId: string,
   served: { candidate: Candidate; at: number } | undefined,
   receivedAt: number,

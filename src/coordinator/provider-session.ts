@@ -2,8 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { Channel, newKeyPair, parsePublicKey } from '../crypto/box.js';
 import { DarkbloomError } from '../errors.js';
 import { readChunk, type ChunkContent } from '../inference/chunk-reader.js';
-import { readResult, type OperationResult } from '../inference/operations.js';
-import type { JsonObject } from '../inference/types.js';
+import { readResult } from '../inference/operations.js';
+import type { JsonObject, OperationResult } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { CoordinatorMessage } from '../protocol/coordinator-messages.js';
 import { CHALLENGE_TIMEOUT_MS, CHUNK_BUFFER, STRAY_CANCEL_PERIOD_MS } from '../protocol/limits.js';
@@ -323,6 +323,7 @@ function providerError(message: InferenceError): DarkbloomError {
   if (status === 499) return new DarkbloomError('cancelled', error);
   if (status === 429) return new DarkbloomError('over_capacity', error, after(2));
   if (status === 400) return new DarkbloomError('invalid_request', error, paramOf(error));
+  if (status === 501) return new DarkbloomError('unsupported', error);
   if (status === 404) return new DarkbloomError('model_not_loaded', error, after(15));
   const passed = status >= 400 && status <= 599 ? status : 502;
   return new DarkbloomError('provider_error', error, { status: passed, ...(passed === 503 ? after(2) : {}) });

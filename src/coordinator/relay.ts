@@ -1,6 +1,5 @@
 import { DarkbloomError, toFailure } from '../errors.js';
-import type { OperationResult } from '../inference/operations.js';
-import type { ChatEvent, FinishReason, JsonObject, Usage } from '../inference/types.js';
+import type { ChatEvent, FinishReason, JsonObject, OperationResult, Usage } from '../inference/types.js';
 import { ACCEPT_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
 import type { WireUsage } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
@@ -28,8 +27,6 @@ export interface RelayRequest {
   bodyFor: (candidate: Candidate) => JsonObject;
   /** This machine begins to answer. */
   serving: (candidate: Candidate) => void;
-  /** The machine's result, of a request for an operation. */
-  result?: (result: OperationResult) => void;
   /** The answer is complete. */
   settle: (candidate: Candidate, usage: Usage) => void;
   /** There is no answer to pay for. Only the first call of `settle` or `refund` counts. */
@@ -134,6 +131,7 @@ async function* tryOn(
   let promptTokens = 0; // not known before the end from a provider that does not say it
   let cachedTokens: number | undefined;
   let reasoningTokens: number | undefined;
+  let result: OperationResult | undefined;
   let lossReason: RefundReason = 'provider_error';
   deadline.set(ACCEPT_TIMEOUT_MS + request.promptBytes / 4);
   try {
@@ -160,7 +158,7 @@ async function* tryOn(
           break;
         }
         case 'result':
-          request.result?.(event.result);
+          ({ result } = event);
           break;
         case 'complete': {
           const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
@@ -173,7 +171,7 @@ async function* tryOn(
             request.serving(candidate);
             yield { type: 'started', promptTokens: usage.promptTokens, ...cachedOf(usage.promptTokens, cachedTokens) };
           }
-          yield { type: 'done', finishReason, stopSequence: event.stopSequence, usage };
+          yield { type: 'done', finishReason, stopSequence: event.stopSequence, usage, result };
           return undefined;
         }
         case 'left':

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DarkbloomError, type ErrorCode } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Operation, OperationResult } from '../inference/operations.js';
-import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
+import type { Operation } from '../inference/operations.js';
+import { isContent, type ChatEvent, type ChatRequest, type OperationResult } from '../inference/types.js';
 import {
   ACK_EVERY,
   READ_AHEAD,

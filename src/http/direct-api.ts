@@ -5,8 +5,8 @@ import { answer } from '../inference/answer.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import type { Dialect } from '../inference/dialect.js';
 import { openAiChat } from '../inference/openai.js';
-import { countTokens, embeddings, resultOf, type OperationRoute } from '../inference/operation-routes.js';
-import { parseOperation, type Engine } from '../inference/operations.js';
+import { countTokens, embeddings } from '../inference/operation-dialects.js';
+import type { Engine } from '../inference/operations.js';
 import { isJsonObject, type JsonObject } from '../inference/types.js';
 import type { Log } from '../log.js';
 import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
@@ -41,8 +41,8 @@ export function createDirectApi(options: DirectOptions): HttpApp {
   });
   app.post('/v1/chat/completions', (context) => infer(context, openAiChat, options, cacheScope));
   app.post('/v1/messages', (context) => infer(context, anthropicMessages, options, cacheScope));
-  app.post('/v1/messages/count_tokens', (context) => operate(context, countTokens, options));
-  app.post('/v1/embeddings', (context) => operate(context, embeddings, options));
+  app.post('/v1/messages/count_tokens', (context) => infer(context, countTokens, options, cacheScope));
+  app.post('/v1/embeddings', (context) => infer(context, embeddings, options, cacheScope));
   return app;
 }
 
@@ -69,7 +69,7 @@ async function infer(
   authorize(context, options.token);
   const body = await readJson(context, MAX_REQUEST_BYTES);
   options.refuse();
-  const chat: JsonObject = { ...dialect.lower(body), darkbloom: { owner: true, cache_scope: cacheScope } };
+  const chat: JsonObject = { ...dialect.lower(body), darkbloom: { op: dialect.op, owner: true, cache_scope: cacheScope } };
   const { model, stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
   const reply = dialect.reply({
     requestId: randomUUID(),
@@ -81,14 +81,4 @@ async function infer(
   });
   const events = answer(chat, options.generator, context.req.raw.signal);
   return respond(context, { events, reply, streaming: stream === true, headers: () => ({}) });
-}
-
-async function operate(context: HttpContext, route: OperationRoute, options: DirectOptions): Promise<Response> {
-  authorize(context, options.token);
-  const body = await readJson(context, MAX_REQUEST_BYTES);
-  options.refuse();
-  const operation = parseOperation({ ...route.lower(body), darkbloom: { op: route.op, owner: true } });
-  if (operation === undefined) throw new TypeError('A route asks for an operation that is not known.');
-  const result = await resultOf(options.generator.operate(operation, context.req.raw.signal));
-  return context.json(route.reply(result, operation.request.model, body));
 }

@@ -1,5 +1,5 @@
 import type { DarkbloomError } from '../errors.js';
-import type { ChatEvent, JsonObject } from './types.js';
+import type { ChatEvent, JsonObject, OperationName } from './types.js';
 
 /** What the writer of a reply must know about its request. */
 export interface ReplyFacts {
@@ -30,8 +30,12 @@ export interface Reply {
 
 /** One API's way to say the same: its request as a chat body, our events as its reply, our errors in its shape. */
 export interface Dialect {
+  /** The field that holds what the model is to read, where it is not `messages`. */
+  promptField?: 'messages' | 'input' | 'prompt';
   /** @throws DarkbloomError `invalid_request` naming the field. */
   lower(body: JsonObject): JsonObject;
   reply(facts: ReplyFacts): Reply;
   errorBody(error: DarkbloomError, requestId: string): JsonObject;
+  /** Asks for this operation, whose body `lower` makes; absent: for chat. */
+  op?: OperationName;
 }

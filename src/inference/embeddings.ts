@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import type { OperationResult } from './operations.js';
-import type { JsonObject } from './types.js';
+import type { JsonObject, OperationResult } from './types.js';
 import { parseBody } from './validation.js';
 import { vectorToBase64 } from './vectors.js';
 

@@ -2,18 +2,12 @@ import { z } from 'zod';
 import { tryJson } from '../util/json.js';
 import { parseEmbed, type EmbedRequest } from './embeddings.js';
 import { parseChat } from './openai-chat.js';
-import { isJsonObject, type ChatRequest, type Generator, type JsonObject } from './types.js';
+import { isJsonObject, type ChatRequest, type Generator, type JsonObject, type OperationResult } from './types.js';
 import { vectorFromBase64, vectorToBase64 } from './vectors.js';
 
-/** What a model is asked for beside answers: how long a prompt is, and vectors of texts. Over the wire it is
- *  `darkbloom.op` in the sealed body (docs/protocol.md). */
+/** Operations of a model beside answers. Over the wire they are `darkbloom.op` in the sealed body (docs/protocol.md). */
 
 export type Operation = { op: 'count'; request: ChatRequest } | { op: 'embed'; request: EmbedRequest };
-
-export type OperationResult =
-  | { op: 'count'; promptTokens: number }
-  /** Of the texts in their order, each of length 1. */
-  | { op: 'embed'; promptTokens: number; vectors: Float32Array[] };
 
 /** accepted ─▶ result, or an error thrown by the iterator */
 export type OperationEvent = { type: 'accepted' } | { type: 'result'; result: OperationResult };

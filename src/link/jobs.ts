@@ -3,7 +3,7 @@ import type { Identity } from '../crypto/identity.js';
 import { DarkbloomError, toFailure, type ErrorCode } from '../errors.js';
 import { answer } from '../inference/answer.js';
 import { OpenAiChatReply } from '../inference/openai-chat-reply.js';
-import { parseOperation, writeResult, type Engine, type Operation } from '../inference/operations.js';
+import { writeResult, type Engine } from '../inference/operations.js';
 import { isContent, isJsonObject, type JsonObject, type Usage } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { InferenceRequest } from '../protocol/coordinator-messages.js';
@@ -77,11 +77,6 @@ export class Jobs {
     try {
       this.#options.refuse();
       const { channel, body } = this.#open(request);
-      const operation = parseOperation(body);
-      if (operation !== undefined) {
-        await this.#operate(operation, request_id, { channel, connection, signal });
-        return;
-      }
       const reply = new OpenAiChatReply({
         requestId: request_id,
         created: Math.floor(this.#options.clock.now() / 1_000),
@@ -92,7 +87,8 @@ export class Jobs {
       });
       for await (const event of answer(body, this.#options.generator, signal)) {
         if (event.type === 'accepted') await connection.send({ type: 'inference_accepted', request_id });
-        for (const chunk of reply.events(event)) {
+        const result = event.type === 'done' ? event.result : undefined;
+        for (const chunk of result === undefined ? reply.events(event) : [writeResult(result)]) {
           await connection.send({ type: 'inference_response_chunk', request_id, encrypted_data: channel.seal(chunk) });
         }
         if (isContent(event)) wrote = true;
@@ -113,26 +109,6 @@ export class Jobs {
       if (wrote) this.#stats.generation_errors_after_output++;
       this.#options.log.warn({ request_id, code: failure.code, err: failure.cause }, 'request failed');
       await connection.send(errorFrame(request_id, failure));
-    }
-  }
-
-  /** The result is one chunk. Only vectors are work that counts. */
-  async #operate(
-    operation: Operation,
-    request_id: string,
-    { channel, connection, signal }: { channel: Channel; connection: Connection; signal: AbortSignal },
-  ): Promise<void> {
-    for await (const event of this.#options.generator.operate(operation, signal)) {
-      if (event.type === 'accepted') {
-        await connection.send({ type: 'inference_accepted', request_id });
-        continue;
-      }
-      const { result } = event;
-      const encrypted_data = channel.seal(writeResult(result));
-      await connection.send({ type: 'inference_response_chunk', request_id, encrypted_data });
-      const usage = { promptTokens: result.op === 'embed' ? result.promptTokens : 0, completionTokens: 0 };
-      if (result.op === 'embed') this.#served(usage);
-      await connection.send({ type: 'inference_complete', request_id, usage: wireUsage(usage) });
     }
   }
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { embeddingsReply } from '../../src/inference/embeddings.js';
-import { countTokens, embeddings } from '../../src/inference/operation-routes.js';
-import { parseOperation, readResult, writeResult, type OperationResult } from '../../src/inference/operations.js';
-import type { JsonObject } from '../../src/inference/types.js';
+import { countTokens, embeddings } from '../../src/inference/operation-dialects.js';
+import { parseOperation, readResult, writeResult } from '../../src/inference/operations.js';
+import type { JsonObject, OperationResult } from '../../src/inference/types.js';
 
 const embed = (fields: JsonObject) =>
   parseOperation({ model: 'm', ...fields, darkbloom: { op: 'embed', owner: true } });
@@ -111,6 +111,31 @@ test('vectors are shown as numbers, or as base64 of 32-bit floats', () => {
   });
 });
 
-test('a count is told in the words of its API', () => {
-  expect(countTokens.reply({ op: 'count', promptTokens: 13 }, 'm', {})).toEqual({ input_tokens: 13 });
+describe('the reply of an operation', () => {
+  const facts = { requestId: 'r1', created: 0, model: 'tiny', includeUsage: false, maxTokens: undefined };
+  const done = (result?: OperationResult) => ({
+    type: 'done' as const,
+    finishReason: 'stop' as const,
+    stopSequence: null,
+    usage: { promptTokens: 0, completionTokens: 0 },
+    result,
+  });
+
+  test('is told in the words of its API', () => {
+    const counted = countTokens.reply(facts);
+    counted.frames(done({ op: 'count', promptTokens: 13 }));
+    expect(counted.body()).toEqual({ input_tokens: 13 });
+    const embedded = embeddings.reply({ ...facts, asked: { encoding_format: 'base64' } });
+    embedded.frames(done({ op: 'embed', promptTokens: 2, vectors: VECTORS }));
+    expect(embedded.body()).toMatchObject({ model: 'tiny', data: [{ embedding: 'AACAPgAAgL8=' }, {}] });
+  });
+
+  test('is an error of the machine when it answered nothing, or something else', () => {
+    const nothing = countTokens.reply(facts);
+    nothing.frames(done());
+    expect(() => nothing.body()).toThrow('The machine ended without a result.');
+    const other = embeddings.reply(facts);
+    other.frames(done({ op: 'count', promptTokens: 13 }));
+    expect(() => other.body()).toThrow('The machine answered another question.');
+  });
 });

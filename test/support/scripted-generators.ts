@@ -1,6 +1,13 @@
 import { once } from 'node:events';
-import type { Engine, Operation, OperationEvent, OperationResult } from '../../src/inference/operations.js';
-import type { ChatEvent, ChatRequest, ContentEvent, FinishReason, Usage } from '../../src/inference/types.js';
+import type { Engine, Operation, OperationEvent } from '../../src/inference/operations.js';
+import type {
+  ChatEvent,
+  ChatRequest,
+  ContentEvent,
+  FinishReason,
+  OperationResult,
+  Usage,
+} from '../../src/inference/types.js';
 
 const PROMPT_TOKENS = 11;
 
