@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { DarkbloomError, type ErrorCode } from '../errors.js';
+import { DarkbloomError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Operation } from '../inference/operations.js';
 import { isContent, type ChatEvent, type ChatRequest, type OperationResult } from '../inference/types.js';
@@ -258,8 +258,8 @@ function operationOrder(operation: Operation, id: number): EngineMessage {
 }
 
 /** What the runner says of a request that it cannot answer. */
-function refusal({ code, message }: { code: ErrorCode; message: string }): DarkbloomError {
-  if (code !== 'internal') return new DarkbloomError(code, message);
+function refusal({ code, message, param }: Extract<OperationMessage, { type: 'refused' }>): DarkbloomError {
+  if (code !== 'internal') return new DarkbloomError(code, message, param === undefined ? {} : { param });
   return new DarkbloomError('internal', 'The model failed on this request.', { cause: new Error(message) });
 }
 

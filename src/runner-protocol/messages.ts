@@ -122,9 +122,15 @@ export const ModelFacts = z.object({
 });
 export type ModelFacts = z.infer<typeof ModelFacts>;
 
-const FailureCode = z.enum(['context_length_exceeded', 'cancelled', 'invalid_request', 'internal']);
-
 const Logprob = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.number()) });
+
+export const FailureCode = z.enum([
+  'context_length_exceeded',
+  'cancelled',
+  'invalid_request',
+  'unprocessable',
+  'internal',
+]);
 
 /** What becomes of one request.  started ─▶ content* ─▶ done, or failed at any place */
 export const RequestMessage = z.discriminatedUnion('type', [
@@ -169,6 +175,8 @@ export const RequestMessage = z.discriminatedUnion('type', [
     id: Id,
     code: FailureCode,
     message: z.string(),
+    /** The field of the request that is wrong. */
+    param: z.string().optional(),
     promptTokens: z.number(),
     cachedTokens: z.number(),
     /** Tokens generated before it ended. */
@@ -187,7 +195,13 @@ export const OperationMessage = z.discriminatedUnion('type', [
     /** Of the inputs in their order, each of length 1. */
     vectors: z.array(z.custom<Float32Array>((value) => value instanceof Float32Array)),
   }),
-  z.object({ type: z.literal('refused'), id: Id, code: FailureCode, message: z.string() }),
+  z.object({
+    type: z.literal('refused'),
+    id: Id,
+    code: FailureCode,
+    message: z.string(),
+    param: z.string().optional(),
+  }),
 ]);
 export type OperationMessage = z.infer<typeof OperationMessage>;
 

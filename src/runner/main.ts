@@ -25,7 +25,7 @@ process.on('message', (raw) => {
       sequences?.start(message);
       return;
     case 'count':
-      count(message);
+      void count(message);
       return;
     case 'embed':
       void embeddings?.answer(message).then(send);
@@ -64,10 +64,10 @@ async function load(order: LoadOrder): Promise<void> {
   }
 }
 
-function count(order: CountOrder): void {
+async function count(order: CountOrder): Promise<void> {
   const { id } = order;
   try {
-    if (sequences !== undefined) send({ type: 'counted', id, promptTokens: sequences.count(order) });
+    if (sequences !== undefined) send({ type: 'counted', id, promptTokens: await sequences.count(order) });
   } catch (error) {
     send({ type: 'refused', id, ...failureOf(error) });
   }

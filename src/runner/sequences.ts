@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate } from '../inference/prompt.js';
 import type { ChatMessage } from '../inference/types.js';
-import type { CountOrder, GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
+import { FailureCode, type CountOrder, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
 import type { Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
 import { Rows } from './rows.js';
@@ -54,8 +54,8 @@ export class Sequences {
   }
 
   /** How many tokens the prompt of such a request has, whether they fit or not.
-   *  @throws DarkbloomError as `start` refuses it. */
-  count(order: CountOrder): number {
+   *  @throws DarkbloomError, rejecting, as `start` refuses it. */
+  async count(order: CountOrder): Promise<number> {
     return this.#promptTokens(order).length;
   }
 
@@ -252,9 +252,11 @@ function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {
 }
 
 /** What the engine is told of a failure. */
-export function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message'> {
-  const { code, message } = toFailure(error);
-  if (code === 'context_length_exceeded' || code === 'cancelled' || code === 'invalid_request')
-    return { code, message };
+export function failureOf(
+  error: unknown,
+): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message' | 'param'> {
+  const { code, message, param } = toFailure(error);
+  const told = FailureCode.exclude(['internal']).safeParse(code).data;
+  if (told !== undefined) return { code: told, message, param };
   return { code: 'internal', message: error instanceof Error ? error.message : 'unknown' };
 }
