@@ -323,7 +323,6 @@ function providerError(message: InferenceError): DarkbloomError {
   if (status === 499) return new DarkbloomError('cancelled', error);
   if (status === 429) return new DarkbloomError('over_capacity', error, after(2));
   if (status === 400) return new DarkbloomError('invalid_request', error, paramOf(error));
-  if (status === 501) return new DarkbloomError('unsupported', error);
   if (status === 404) return new DarkbloomError('model_not_loaded', error, after(15));
   const passed = status >= 400 && status <= 599 ? status : 502;
   return new DarkbloomError('provider_error', error, { status: passed, ...(passed === 503 ? after(2) : {}) });

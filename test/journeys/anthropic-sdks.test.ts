@@ -201,7 +201,7 @@ test('a machine that does not know an operation is told of, not guessed for', as
   await expect(messages.countTokens({ model, messages: [question] })).rejects.toMatchObject({
     status: 501,
     error: {
-      error: { type: 'api_error', code: 'unsupported', message: 'chat only' },
+      error: { type: 'api_error', code: 'provider_error', message: 'chat only' },
     },
   });
 });
