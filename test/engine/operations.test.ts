@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { environment } from '../../src/config.js';
 import type { EngineModel } from '../../src/engine/model-slot.js';
 import { ModelPool } from '../../src/engine/pool.js';
@@ -15,19 +15,11 @@ import { RecordedLog } from '../support/recorded-log.js';
 
 const CONTEXT = 512;
 const MEMORY_BYTES = 8 * 1024 ** 3;
-const NEVER = new AbortController().signal;
+const never = () => new AbortController().signal;
 
-let pool: ModelPool | undefined;
-afterEach(() => pool?.close());
-
-async function modelAt(alias: string, path: string): Promise<EngineModel> {
-  const { shape, trainedContextTokens, task } = await readGguf(path);
-  const made = { id: `local/${alias}`, alias, path, shape, trainedContextTokens, maxOutputTokens: CONTEXT };
-  return { ...made, ...(task === undefined ? {} : { task }) };
-}
-
-async function play(): Promise<ModelPool> {
-  pool = new ModelPool([await modelAt('loop', loopModel()), await modelAt('vectors', vectorModel())], {
+let engine: ModelPool;
+beforeAll(async () => {
+  engine = new ModelPool([await modelAt('loop', loopModel()), await modelAt('vectors', vectorModel())], {
     rows: 1,
     contextTokens: CONTEXT,
     parameters: { threads: 1 },
@@ -37,7 +29,13 @@ async function play(): Promise<ModelPool> {
     clock: new ManualClock(),
     log: new RecordedLog().log,
   });
-  return pool;
+});
+afterAll(() => engine.close());
+
+async function modelAt(alias: string, path: string): Promise<EngineModel> {
+  const { shape, trainedContextTokens, task } = await readGguf(path);
+  const made = { id: `local/${alias}`, alias, path, shape, trainedContextTokens, maxOutputTokens: CONTEXT };
+  return { ...made, ...(task === undefined ? {} : { task }) };
 }
 
 const chat = (model: string, content = 'go'): ChatRequest => ({
@@ -61,8 +59,8 @@ async function last(events: AsyncIterable<OperationEvent>): Promise<OperationEve
 }
 
 /** An answer that has begun to write, and writes until its reader leaves. */
-async function busy(engine: ModelPool): Promise<AsyncGenerator<ChatEvent>> {
-  const events = engine.generate(chat('loop'), NEVER);
+async function busy(): Promise<AsyncGenerator<ChatEvent>> {
+  const events = engine.generate(chat('loop'), never());
   for (let type = ''; type !== 'text';) {
     const next = await events.next();
     type = next.done === true ? expect.fail('it ended before its first text') : next.value.type;
@@ -70,61 +68,56 @@ async function busy(engine: ModelPool): Promise<AsyncGenerator<ChatEvent>> {
   return events;
 }
 
-const slotOf = (engine: ModelPool, alias: string) => engine.snapshot().find(({ id }) => id === `local/${alias}`);
+const slotOf = (alias: string) => engine.snapshot().find(({ id }) => id === `local/${alias}`);
 
 test('a prompt is counted while all rows are busy, and the count is what an answer says', async () => {
-  const engine = await play();
-  const answer = await busy(engine);
-  expect(slotOf(engine, 'loop')?.running).toBe(1);
-  const counted = await last(engine.operate(count(), NEVER));
-  expect(slotOf(engine, 'loop')).toMatchObject({ running: 1, waiting: 0 });
+  const answer = await busy();
+  expect(slotOf('loop')?.running).toBe(1);
+  const counted = await last(engine.operate(count(), never()));
+  expect(slotOf('loop')).toMatchObject({ running: 1, waiting: 0 });
   await answer.return(undefined);
   let promptTokens: number | undefined;
-  for await (const event of engine.generate({ ...chat('loop'), maxTokens: 1 }, NEVER)) {
+  for await (const event of engine.generate({ ...chat('loop'), maxTokens: 1 }, never())) {
     if (event.type === 'started') ({ promptTokens } = event);
   }
   expect(counted).toEqual({ type: 'result', result: { op: 'count', promptTokens } });
 });
 
 test('at most 64 prompts of a model are counted at once', async () => {
-  const engine = await play();
-  const counting = Array.from({ length: 64 }, () => engine.operate(count(), NEVER));
+  const counting = Array.from({ length: 64 }, () => engine.operate(count(), never()));
   for (const events of counting) expect((await events.next()).value).toEqual({ type: 'accepted' });
-  await expect(last(engine.operate(count(), NEVER))).rejects.toMatchObject({
+  await expect(last(engine.operate(count(), never()))).rejects.toMatchObject({
     code: 'over_capacity',
     message: expect.stringContaining('queue full: 64 prompts of loop') as string,
   });
   await Promise.all(counting.map(last));
-  expect(await last(engine.operate(count(), NEVER))).toMatchObject({ type: 'result' });
+  expect(await last(engine.operate(count(), never()))).toMatchObject({ type: 'result' });
   expect(engine.running).toBe(0);
 });
 
 test('a prompt that its bytes alone show to be too long is refused with a lower bound', async () => {
-  const engine = await play();
-  await expect(last(engine.operate(count('loop', 'x'.repeat(100_000)), NEVER))).rejects.toMatchObject({
+  await expect(last(engine.operate(count('loop', 'x'.repeat(100_000)), never()))).rejects.toMatchObject({
     code: 'context_length_exceeded',
     message: expect.stringMatching(/at least \d+ tokens and exceeds the context length of 512/u) as string,
   });
 });
 
 test('vectors take a row: the next ones wait for it', async () => {
-  const engine = await play();
-  const first = engine.operate(embed(['a']), NEVER);
+  const first = engine.operate(embed(['a']), never());
   await first.next();
-  const second = engine.operate(embed(['a']), NEVER);
+  const second = engine.operate(embed(['a']), never());
   await second.next();
-  expect(slotOf(engine, 'vectors')).toMatchObject({ running: 1, waiting: 1 });
+  expect(slotOf('vectors')).toMatchObject({ running: 1, waiting: 1 });
   const [one, other] = await Promise.all([last(first), last(second)]);
   expect(one).toEqual(other);
-  expect(slotOf(engine, 'vectors')).toMatchObject({ running: 0, waiting: 0 });
+  expect(slotOf('vectors')).toMatchObject({ running: 0, waiting: 0 });
 });
 
 test.each([
-  ['while the model is loaded', count()],
+  ['at once', count()],
   ['while vectors are made', embed(Array.from({ length: 2_000 }, (_, index) => `text ${index}`))],
 ])('an operation that is cancelled %s ends, and leaves nothing behind', async (_, operation) => {
-  const engine = await play();
-  if (operation.op === 'embed') await last(engine.operate(embed(['a']), NEVER)); // the model is there
+  if (operation.op === 'embed') await last(engine.operate(embed(['a']), never())); // the model is there
   const leaving = new AbortController();
   const events = engine.operate(operation, leaving.signal);
   await events.next();
@@ -132,31 +125,30 @@ test.each([
   leaving.abort();
   await expect(ended).rejects.toThrow();
   expect(engine.running).toBe(0);
-  expect(slotOf(engine, 'vectors')).toMatchObject({ running: 0, waiting: 0 });
+  expect(slotOf('vectors')).toMatchObject({ running: 0, waiting: 0 });
 });
 
 test.skipIf(!hasProc)('a runner that dies fails the operation, and the next one has a new runner', async () => {
-  const engine = await play();
-  const events = engine.operate(embed(Array.from({ length: 2_000 }, (_, index) => `text ${index}`)), NEVER);
+  const events = engine.operate(embed(Array.from({ length: 2_000 }, (_, index) => `text ${index}`)), never());
   await events.next();
   const ended = last(events);
   const isRunner = (pid: number) => argumentsOf(pid).some((argument) => argument.endsWith('runner/main.js'));
-  await eventually('the model is loaded', () => slotOf(engine, 'vectors')?.state === 'ready' || undefined);
+  await eventually('the model is loaded', () => slotOf('vectors')?.state === 'ready' || undefined);
   for (const pid of descendantsOf(process.pid).filter(isRunner)) process.kill(pid, 'SIGKILL');
   await expect(ended).rejects.toMatchObject({ code: 'runner_died' });
-  expect(await last(engine.operate(embed(['a']), NEVER))).toMatchObject({ type: 'result' });
+  expect(await last(engine.operate(embed(['a']), never()))).toMatchObject({ type: 'result' });
 });
 
-test.each<[string, (engine: ModelPool) => AsyncIterable<unknown>, string]>([
-  ['an answer', (engine) => engine.generate(chat('vectors'), NEVER), 'Name a chat model: this machine has loop.'],
-  ['a count', (engine) => engine.operate(count('vectors'), NEVER), 'Name a chat model: this machine has loop.'],
+test.each<[string, () => AsyncIterable<unknown>, string]>([
+  ['an answer', () => engine.generate(chat('vectors'), never()), 'Name a chat model: this machine has loop.'],
+  ['a count', () => engine.operate(count('vectors'), never()), 'Name a chat model: this machine has loop.'],
   [
     'vectors',
-    (engine) => engine.operate(embed(['a'], 'loop'), NEVER),
+    () => engine.operate(embed(['a'], 'loop'), never()),
     'Name an embedding model: this machine has vectors.',
   ],
 ])('%s of a model that is for something else is refused, with what to use', async (_, ask, words) => {
-  const asked = ask(await play())[Symbol.asyncIterator]();
+  const asked = ask()[Symbol.asyncIterator]();
   await expect(asked.next()).rejects.toMatchObject({
     code: 'invalid_request',
     param: 'model',
