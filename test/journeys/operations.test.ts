@@ -2,7 +2,7 @@ import Anthropic from '@anthropic-ai/sdk';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { vectorModel } from '../support/made-models.js';
+import { bertModel, vectorModel } from '../support/made-models.js';
 import { RunningDaemon } from '../support/running-daemon.js';
 
 /** Counting and embedding through the whole node, with tiny models. */
@@ -17,7 +17,7 @@ beforeAll(async () => {
   running = await RunningDaemon.start({
     'engine.context_tokens': CONTEXT,
     'provider.serve_others': true,
-    'models.files': { vectors: vectorModel() },
+    'models.files': { vectors: vectorModel(), bert: bertModel() },
   });
   openai = new OpenAI({ baseURL: running.baseUrl, apiKey: running.ownerKey, maxRetries: 0 });
   anthropic = new Anthropic({ baseURL: running.baseUrl, apiKey: running.ownerKey, maxRetries: 0 });
@@ -93,6 +93,15 @@ describe('embeddings', () => {
     if (ofText.usage.prompt_tokens === 3) expect(ofText.data).toEqual(ofTokens.data);
   });
 
+  test('of an encoder are of what it reads, with the tokens around the text', async () => {
+    const answer = await openai.embeddings.create({ model: 'bert', input: ['hello', 'hello', 'other'] });
+    const [first, same, other] = answer.data.map(({ embedding }) => embedding);
+    expect(first).toHaveLength(64);
+    expect(same).toEqual(first);
+    expect(other).not.toEqual(first);
+    expect(answer.usage.prompt_tokens).toBe(3 * (1 + 'hello'.length + 1)); // a letter is a token
+  });
+
   test('leave a row that says what was read and costs the owner nothing', async () => {
     const before = running.countRows();
     const { usage } = await openai.embeddings.create({ model: 'vectors', input: TEXTS });
@@ -130,7 +139,7 @@ describe('embeddings', () => {
       'of a chat model',
       embed({ model: CHAT }),
       'invalid_request_error',
-      'Name an embedding model: this machine has vectors.',
+      'Name an embedding model: this machine has vectors, bert.',
     ],
     [
       'of a text that is too long',
