@@ -69,10 +69,8 @@ async function infer(
   authorize(context, options.token);
   const body = await readJson(context, MAX_REQUEST_BYTES);
   options.refuse();
-  const chat: JsonObject = {
-    ...dialect.lower(body),
-    darkbloom: { op: dialect.op, owner: true, cache_scope: cacheScope },
-  };
+  const darkbloom = { op: dialect.op, owner: true, cache_scope: cacheScope };
+  const chat: JsonObject = { ...dialect.lower(body), darkbloom };
   const { model, stream, stream_options: streamOptions, max_tokens: maxTokens } = chat;
   const reply = dialect.reply({
     requestId: randomUUID(),
