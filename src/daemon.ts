@@ -27,6 +27,7 @@ import { fetchBuild } from './models/fetch-build.js';
 import { installedModels, type InstalledModel } from './models/store.js';
 import { openControl } from './service/control.js';
 import { countedGenerator } from './service/counted-generator.js';
+import { countedOperator } from './service/counted-operator.js';
 import { KeepAwake, startHolder } from './service/keep-awake.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
 import { nodePrivacy } from './service/node-privacy.js';
@@ -145,7 +146,8 @@ export class Daemon {
     pool.loadKept();
     const errors = new RecentErrors(systemClock);
     const aliasOf = (name: string) => pool.find(name)?.alias;
-    const generator = countedGenerator(pool, { journal, errors, aliasOf });
+    const countedBy = { journal, errors, aliasOf };
+    const generator = { ...countedGenerator(pool, countedBy), ...countedOperator(pool, countedBy) };
     const refuse = () => this.#refuse();
     const jobs = new Jobs({ generator, identity, refuse, clock: systemClock, log });
     const kvBytes = new Map(models.map(({ id, shape }) => [id, kvBytesPerToken(shape, settings.engine.kv_type)]));

@@ -111,7 +111,16 @@ The coordinator may add one object that no client can set, because it removes wh
 owner's go first. Absent means a stranger. Requests with the same \`cache_scope\`, an opaque string of at most 256
 characters, may share the beginnings of their prompts in the provider's cache; ours stands for one account on one
 machine. A request without one shares nothing: how fast an answer begins tells whether its prompt was there before.
-\`darkbloom.op\` names an operation other than chat; a provider that does not know it answers 501.
+
+\`darkbloom.op\` names an operation other than chat; a provider that does not know it answers 501:
+
+| \`op\` | Body | Result |
+| --- | --- | --- |
+| \`count\` | as for chat | \`prompt_tokens\`: of the prompt, by the model's own template and tokenizer, whether it fits or not |
+| \`embed\` | \`model\`, \`input\` (texts, or lists of tokens), \`dimensions\` | \`vectors\`: base64 of little-endian 32-bit floats, each of length 1; \`prompt_tokens\` that were read |
+
+The answer is \`inference_accepted\`, one chunk \`data: {"object":"darkbloom.result","op":…,…}\`, and
+\`inference_complete\`, whose usage for \`count\` is zero: counting costs nothing.
 
 ### The plaintext of a chunk
 

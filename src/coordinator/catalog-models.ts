@@ -71,7 +71,7 @@ export function ownModels(
         minRamGb: 0,
         files: [],
         source: 'own',
-        capabilities: ['chat'],
+        capabilities: [model.task === 'vectors' ? 'embeddings' : 'chat'],
         version: 'v1',
         description: '',
         runtimeParameters: {},

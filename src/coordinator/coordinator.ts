@@ -4,6 +4,7 @@ import { listen, type HttpServer } from '../http/server.js';
 import type { TlsFiles } from '../http/tls.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import { openAiChat, openAiCompletions, openAiResponses } from '../inference/openai.js';
+import { countTokens, embeddings } from '../inference/operation-dialects.js';
 import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
 import { addAccountRoutes } from './account-routes.js';
@@ -111,6 +112,8 @@ export class Coordinator {
       app.post('/v1/completions', (context) => infer(context, openAiCompletions, deps));
       app.post('/v1/responses', (context) => infer(context, openAiResponses, deps));
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
+      app.post('/v1/messages/count_tokens', (context) => infer(context, countTokens, deps));
+      app.post('/v1/embeddings', (context) => infer(context, embeddings, deps));
       addCapacityRoute(app, deps); // before the routes that take any model's name
       addModelRoutes(app, deps);
       addRegistryRoutes(app, deps);

@@ -4,6 +4,7 @@ import { credentialOf, type HttpContext } from '../http/app.js';
 import { readJson } from '../http/body.js';
 import { respond } from '../http/respond.js';
 import type { Dialect } from '../inference/dialect.js';
+import { parseEmbed } from '../inference/embeddings.js';
 import { parseChat } from '../inference/openai-chat.js';
 import { isJsonObject, type JsonObject } from '../inference/types.js';
 import type { Log } from '../log.js';
@@ -100,8 +101,9 @@ async function inferInside(
 
   const jobId = randomUUID();
   const promptBytes = promptBound(chat);
+  const isFree = dialect.op === 'count'; // and leaves no row
   const promptTokens = Math.ceil(promptBytes / BYTES_PER_TOKEN);
-  const outputTokens = outputBound(chat, builds[0]?.maxOutputLength);
+  const outputTokens = dialect.op === undefined ? outputBound(chat, builds[0]?.maxOutputLength) : 0;
   setHeaders(context, deps.rates.tokens(caller, promptTokens, outputTokens));
   const tokens = promptTokens + outputTokens;
   const beginnings = deps.fleet.prefixes.beginningsOf(account.id, chat);
@@ -110,7 +112,7 @@ async function inferInside(
     deps,
   );
   begun.bill = bill;
-  if (mode !== 'self') {
+  if (mode !== 'self' && !isFree) {
     const price = deps.registry.platformPrice(builds[0]?.id ?? '') ?? FALLBACK_PRICE;
     await bill.hold(holdFor(promptBytes, outputTokens, price));
   }
@@ -130,12 +132,13 @@ async function inferInside(
       bodyFor: ({ build, own, machine }) => ({
         ...chat,
         model: build,
-        darkbloom: { owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
+        darkbloom: { op: dialect.op, owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
       }),
       serving: (candidate) => (served = { candidate, at: performance.now() }),
-      settle: (on, usage) => {
+      settle: async (on, usage) => {
+        if (isFree) return;
         deps.rates.excess(caller, usage.completionTokens - outputTokens);
-        return bill.settle(on, usage);
+        await bill.settle(on, usage);
       },
       refund: (reason) => bill.refund(reason),
       ended: leave,
@@ -207,6 +210,10 @@ type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
 function toChat(dialect: Dialect, sent: JsonObject): JsonObject {
   const { darkbloom: _ours, provider_serial: _one, provider_serials: _some, ...body } = sent;
   const lowered = dialect.lower(body);
+  if (dialect.op === 'embed') {
+    parseEmbed(lowered);
+    return lowered;
+  }
   const { maxTokens } = parseChat(lowered);
   const { max_tokens: _1, max_completion_tokens: _2, max_output_tokens: _3, ...rest } = lowered;
   const chat = maxTokens === undefined ? rest : { ...rest, max_tokens: maxTokens };

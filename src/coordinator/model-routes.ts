@@ -13,7 +13,8 @@ import {
   featuresOf,
   manifestOf,
   priceRow,
-  SAMPLING_PARAMETERS,
+  outputOf,
+  samplingOf,
 } from './model-views.js';
 import type { Build, Registry } from './registry.js';
 import { isWarm, type Machine } from './machine.js';
@@ -170,7 +171,7 @@ function entryOf(
     created_at: new Date(build.createdAt).toISOString(),
     name: displayName,
     input_modalities: ['text'],
-    output_modalities: ['text'],
+    output_modalities: [outputOf(build)],
     context_length: build.contextLength,
     max_output_length: build.maxOutputLength,
     pricing: {
@@ -180,12 +181,12 @@ function entryOf(
       request: '0',
       input_cache_read: '0',
     },
-    supported_sampling_parameters: SAMPLING_PARAMETERS,
+    supported_sampling_parameters: samplingOf(build),
     supported_features: featuresOf(build),
     ...describedFacts(build),
     ...(concrete ? concreteFacts(build) : {}),
     metadata: {
-      model_type: 'text',
+      model_type: outputOf(build),
       quantization: concrete ? build.quantization : '',
       provider_count: concrete ? machines.length : 0,
       attested_providers: 0, // nothing that this coordinator sees proves what hardware runs

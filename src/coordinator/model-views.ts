@@ -2,7 +2,7 @@ import type { JsonObject } from '../inference/types.js';
 import { formatUsdPerMillion, type Price } from './billing.js';
 import type { Alias, Build, Registry } from './registry.js';
 
-export const SAMPLING_PARAMETERS = [
+const SAMPLING_PARAMETERS = [
   'temperature',
   'top_p',
   'top_k',
@@ -63,7 +63,7 @@ export function catalogEntry(build: Build): JsonObject {
     id: build.id,
     s3_name: build.id,
     display_name: build.displayName,
-    model_type: 'text',
+    model_type: outputOf(build),
     size_gb: build.sizeBytes / GIGABYTE,
     architecture: build.architecture,
     description: build.description,
@@ -81,9 +81,9 @@ export function catalogEntry(build: Build): JsonObject {
     name: build.displayName,
     hugging_face_id: textOf(build.metadata['hugging_face_id']) ?? '',
     input_modalities: ['text'],
-    output_modalities: ['text'],
+    output_modalities: [outputOf(build)],
     supported_features: featuresOf(build),
-    supported_sampling_parameters: SAMPLING_PARAMETERS,
+    supported_sampling_parameters: samplingOf(build),
     created: Math.floor(build.createdAt / 1_000),
     version: build.version,
     total_size_bytes: build.sizeBytes,
@@ -134,4 +134,13 @@ export function priceRow(model: string, price: Price | undefined): JsonObject[] 
       output_usd: formatUsdPerMillion(price.output),
     },
   ];
+}
+
+/** What comes out of a model. */
+export function outputOf({ capabilities }: Build): 'text' | 'embedding' {
+  return capabilities.includes('embeddings') ? 'embedding' : 'text';
+}
+
+export function samplingOf(build: Build): readonly string[] {
+  return outputOf(build) === 'text' ? SAMPLING_PARAMETERS : [];
 }

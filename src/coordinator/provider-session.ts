@@ -2,7 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { Channel, newKeyPair, parsePublicKey } from '../crypto/box.js';
 import { DarkbloomError } from '../errors.js';
 import { readChunk, type ChunkContent } from '../inference/chunk-reader.js';
-import type { JsonObject } from '../inference/types.js';
+import { readResult } from '../inference/operations.js';
+import type { JsonObject, OperationResult } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { CoordinatorMessage } from '../protocol/coordinator-messages.js';
 import { CHALLENGE_TIMEOUT_MS, CHUNK_BUFFER, STRAY_CANCEL_PERIOD_MS } from '../protocol/limits.js';
@@ -26,6 +27,7 @@ import { isGone, mistrustOf, NEW_TRUST, nextTrust, type Trust, type TrustEvent }
 export type AttemptEvent =
   | { type: 'accepted' }
   | { type: 'chunk'; content: ChunkContent }
+  | { type: 'result'; result: OperationResult }
   | { type: 'complete'; usage: WireUsage; stopSequence: string | null }
   | { type: 'timeout' }
   | { type: 'left' };
@@ -341,7 +343,10 @@ export class ProviderSession {
     try {
       if (encrypted_data === undefined || !fromThem || (data ?? '') !== '')
         throw new Error('a chunk in clear or of another key');
-      const content = readChunk(attempt.channel.open(encrypted_data.ciphertext));
+      const text = attempt.channel.open(encrypted_data.ciphertext);
+      const result = readResult(text);
+      const content = result === undefined ? readChunk(text) : undefined;
+      if (result !== undefined) this.#deliver(message.request_id, { type: 'result', result });
       if (content !== undefined) this.#deliver(message.request_id, { type: 'chunk', content });
     } catch {
       this.#options.log.error({ provider: this.id }, 'an answer was not sealed as promised');
@@ -409,8 +414,8 @@ function providerError(message: InferenceError): DarkbloomError {
   if (reason === 'model_load') return new DarkbloomError('model_unavailable', error, after(5));
   if (status === 499) return new DarkbloomError('cancelled', error);
   if (status === 429) return new DarkbloomError('over_capacity', error, after(2));
-  if (status === 400) return new DarkbloomError('invalid_request', error);
-  if (status === 422) return new DarkbloomError('unprocessable', error);
+  if (status === 400) return new DarkbloomError('invalid_request', error, paramOf(error));
+  if (status === 422) return new DarkbloomError('unprocessable', error, paramOf(error));
   if (status === 404) return new DarkbloomError('model_not_loaded', error, after(15));
   const passed = status >= 400 && status <= 599 ? status : 502;
   return new DarkbloomError('provider_error', error, { status: passed, ...(passed === 503 ? after(2) : {}) });
@@ -418,6 +423,12 @@ function providerError(message: InferenceError): DarkbloomError {
 
 function atMost(tps: number | undefined, most: number): number | undefined {
   return tps === undefined ? undefined : Math.min(tps, most);
+}
+
+/** The field that a machine's message begins with, as ours do. */
+function paramOf(message: string): { param?: string } {
+  const param = /^'([a-z_]+)/u.exec(message)?.[1];
+  return param === undefined ? {} : { param };
 }
 
 /** What the machine said, in whole seconds within reason. */

@@ -1,5 +1,5 @@
 import { DarkbloomError, toFailure } from '../errors.js';
-import type { ChatEvent, FinishReason, JsonObject, Usage } from '../inference/types.js';
+import type { ChatEvent, FinishReason, JsonObject, OperationResult, Usage } from '../inference/types.js';
 import { ACCEPT_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
 import type { WireUsage } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
@@ -168,6 +168,7 @@ async function* tryOn(
   let promptTokens = 0; // not known before the end from a provider that does not say it
   let cachedTokens: number | undefined;
   let reasoningTokens: number | undefined;
+  let result: OperationResult | undefined;
   let lossReason: RefundReason = 'provider_error';
   deadline.set(ACCEPT_TIMEOUT_MS + request.promptTokens);
   try {
@@ -194,6 +195,9 @@ async function* tryOn(
           yield* events;
           break;
         }
+        case 'result':
+          ({ result } = event);
+          break;
         case 'complete': {
           const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
           await request.settle(candidate, usage);
@@ -206,7 +210,7 @@ async function* tryOn(
             request.serving(candidate);
             yield { type: 'started', promptTokens: usage.promptTokens, ...cachedOf(usage.promptTokens, cachedTokens) };
           }
-          yield { type: 'done', finishReason, stopSequence: event.stopSequence, usage };
+          yield { type: 'done', finishReason, stopSequence: event.stopSequence, usage, result };
           return undefined;
         }
         case 'left':

@@ -1,7 +1,10 @@
 import { DarkbloomError, toFailure } from '../errors.js';
 import { footprint, prefixStoreBytes, takesKvType, type Footprint, type ModelShape } from '../inference/footprint.js';
+import type { EmbedRequest } from '../inference/embeddings.js';
+import type { Operation, OperationEvent } from '../inference/operations.js';
 import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
 import type { Log } from '../log.js';
+import type { LoadOrder } from '../runner-protocol/messages.js';
 import type { Clock } from '../util/clock.js';
 import { LinkedAbort } from '../util/linked-abort.js';
 import { Admission, type Hold } from './admission.js';
@@ -19,6 +22,11 @@ export const OWNER_WAIT_MS = 300_000;
 /** Others go elsewhere sooner. */
 export const STRANGER_WAIT_MS = 60_000;
 
+/** Prompts of one model that are counted, or wait for the model to be counted. */
+const MAX_COUNTING = 64;
+/** Values of all vectors of one answer: sealed they must fit into one frame (docs/protocol.md, limits). */
+const MAX_VECTOR_VALUES = 1024 * 1024;
+
 /** A model that this machine can load. */
 export interface EngineModel {
   /** Build id. */
@@ -31,6 +39,8 @@ export interface EngineModel {
   trainedContextTokens: number;
   /** Longest answer, tokens. */
   maxOutputTokens: number;
+  /** What it is for; absent: answers. */
+  task?: LoadOrder['task'];
 }
 
 export interface SlotOptions {
@@ -115,13 +125,16 @@ export class ModelSlot {
   #measuredBytes: number | undefined;
   readonly #pace = new MeasuredPace();
   #lastUsed = 0;
+  /** Prompts that are counted beside the rows. */
+  #counting = 0;
 
   constructor(model: EngineModel, options: SlotOptions, housing: Housing) {
     this.model = model;
     this.#options = options;
     this.#housing = housing;
     const { rows, parameters } = options;
-    this.predicted = footprint(model.shape, rows, this.contextTokens, parameters.kvType);
+    const contexts = model.task === 'vectors' ? 1 : rows; // texts are read one after another
+    this.predicted = footprint(model.shape, contexts, this.contextTokens, parameters.kvType);
     const retryAfterS = () => untilRowFree([...this.#loads], this.#pace);
     this.#admission = new Admission({ rows, model: model.alias, retryAfterS });
   }
@@ -148,7 +161,7 @@ export class ModelSlot {
 
   /** Loaded, and no request runs on it. Requests may wait while it is held. */
   get mayLeave(): boolean {
-    return this.#state.name === 'ready' && this.#admission.running === 0;
+    return this.#state.name === 'ready' && this.#admission.running === 0 && this.#counting === 0;
   }
 
   get lastUsed(): number {
@@ -201,13 +214,55 @@ export class ModelSlot {
       }
     } finally {
       this.#loads.delete(load);
-      this.#lastUsed = this.#options.clock.now();
-      patience.abort(new DarkbloomError('cancelled', 'request cancelled')); // a reader that left while it was in line
-      const leave = await entering.catch(() => undefined);
-      leave?.();
-      this.#rest();
-      this.#housing.changed();
+      await this.#leave(entering, patience);
     }
+  }
+
+  /** One operation. Vectors take a row as answers do; counting takes none: the runner does it between two steps. */
+  async *operate(operation: Operation, signal: AbortSignal): AsyncGenerator<OperationEvent> {
+    const { owner = false } = operation.request;
+    let hasRow = false;
+    using patience = new LinkedAbort(signal);
+    using _limit = this.#limitWait(owner, patience, () => hasRow);
+    const entering = operation.op === 'count' ? this.#enterCounting() : this.#enterRow(owner, patience.signal);
+    entering.catch(() => undefined); // as in `generate`
+    try {
+      yield { type: 'accepted' };
+      hasRow = (await entering) !== undefined;
+      const runner = hasRow ? await this.#runnerFor(owner, patience.signal) : undefined;
+      if (runner === undefined) {
+        patience.signal.throwIfAborted();
+        throw new DarkbloomError('cancelled', 'request cancelled');
+      }
+      if (operation.op === 'embed') refuseVectors(operation.request, runner.facts.dimensions ?? 0, this.model.alias);
+      yield { type: 'result', result: await runner.operate(operation, signal) };
+    } finally {
+      await this.#leave(entering, patience);
+    }
+  }
+
+  #enterRow(owner: boolean, signal: AbortSignal): Promise<(() => void) | undefined> {
+    this.#admission.check(owner);
+    return this.#admission.enter(owner, signal);
+  }
+
+  #enterCounting(): Promise<() => void> {
+    if (this.#counting >= MAX_COUNTING) {
+      const message = `queue full: ${MAX_COUNTING} prompts of ${this.model.alias} are being counted, the most that may.`;
+      throw new DarkbloomError('over_capacity', message, { retryAfterS: 1 });
+    }
+    this.#counting++;
+    return Promise.resolve(() => void this.#counting--);
+  }
+
+  /** Ends one request's stay: in line, in its row or beside the rows. */
+  async #leave(entering: Promise<(() => void) | undefined>, patience: LinkedAbort): Promise<void> {
+    this.#lastUsed = this.#options.clock.now();
+    patience.abort(new DarkbloomError('cancelled', 'request cancelled')); // a reader that left while it was in line
+    const leave = await entering.catch(() => undefined);
+    leave?.();
+    this.#rest();
+    this.#housing.changed();
   }
 
   /** Brings the model into memory.
@@ -300,10 +355,11 @@ export class ModelSlot {
   #startRunner(): Promise<RunnerProcess> {
     const { rows, parameters, environment, log } = this.#options;
     const { contextTokens } = this;
-    const { id, path: modelPath, shape } = this.model;
+    const { id, path: modelPath, shape, task } = this.model;
     const storeBytes = prefixStoreBytes(shape, rows, contextTokens, parameters.kvType);
+    const what = { modelPath, ...(task === undefined ? {} : { task }) };
     return RunnerProcess.start(
-      { type: 'load', modelPath, rows, contextTokens, prefixStoreBytes: storeBytes, ...parameters },
+      { type: 'load', ...what, rows, contextTokens, prefixStoreBytes: storeBytes, ...parameters },
       { environment, log: log.child({ model: id }), signal: this.#closing.signal },
     );
   }
@@ -411,6 +467,18 @@ export class ModelSlot {
     }
     return new DarkbloomError(failure.code, `model load failed: ${alias}: ${failure.message}`, { cause });
   }
+}
+
+/** @throws DarkbloomError `invalid_request` for vectors of another size, or more than one answer holds. */
+function refuseVectors({ inputs, dimensions }: EmbedRequest, values: number, alias: string): void {
+  if (dimensions !== undefined && dimensions !== values) {
+    const message = `'dimensions': the vectors of ${alias} have ${values} values; they are not cut to ${dimensions}.`;
+    throw new DarkbloomError('invalid_request', message, { param: 'dimensions' });
+  }
+  const most = Math.floor(MAX_VECTOR_VALUES / Math.max(1, values));
+  if (inputs.length <= most) return;
+  const message = `'input': must be at most ${most} texts for vectors of ${values} values; got a list of ${inputs.length}.`;
+  throw new DarkbloomError('invalid_request', message, { param: 'input' });
 }
 
 /** The promise's value, `undefined` when the signal is aborted first. What the promise waits for goes on. */

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { DarkbloomError } from '../errors.js';
-import { isContent, type ChatEvent, type ChatRequest, type Generator } from '../inference/types.js';
+import type { Engine, Operation, OperationEvent } from '../inference/operations.js';
+import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
 import { keptModels, refuseTooManyKept } from './kept-models.js';
 import { LoadLine } from './load-line.js';
@@ -17,7 +18,7 @@ export interface PoolOptions extends SlotOptions {
 }
 
 /** All models of this machine, and who is in memory. The engine, for everyone above. */
-export class ModelPool implements Generator {
+export class ModelPool implements Engine {
   readonly #slots: Map<string, ModelSlot>;
   readonly #options: PoolOptions;
   readonly #speed: SpeedMeter;
@@ -102,18 +103,31 @@ export class ModelPool implements Generator {
 
   /** Answers a request to a model by its build id or alias. */
   async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
-    const slot = this.#slotNamed(request.model);
+    const slot = this.#slotFor(request.model, 'answers');
     using either = new LinkedAbort(signal, this.#closing.signal);
-    this.#running++;
-    try {
-      for await (const event of slot.generate(request, either.signal)) {
-        if (isContent(event)) this.#speed.count();
-        yield event;
-      }
-    } finally {
-      this.#running--;
-      if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    using _running = this.#enter();
+    for await (const event of slot.generate(request, either.signal)) {
+      if (isContent(event)) this.#speed.count();
+      yield event;
     }
+  }
+
+  /** An operation of a model by its build id or alias. */
+  async *operate(operation: Operation, signal: AbortSignal): AsyncGenerator<OperationEvent> {
+    const slot = this.#slotFor(operation.request.model, operation.op === 'embed' ? 'vectors' : 'answers');
+    using either = new LinkedAbort(signal, this.#closing.signal);
+    using _running = this.#enter();
+    yield* slot.operate(operation, either.signal);
+  }
+
+  #enter(): Disposable {
+    this.#running++;
+    return {
+      [Symbol.dispose]: () => {
+        this.#running--;
+        if (this.#running === 0) for (const resolve of this.#idle.splice(0)) resolve();
+      },
+    };
   }
 
   /** Brings a model into memory for the coordinator, which comes after the owner; resolves when it is there.
@@ -154,6 +168,20 @@ export class ModelPool implements Generator {
       param: 'model',
     });
   }
+
+  /** @throws DarkbloomError `model_not_found`; `invalid_request` for a model that is for something else. */
+  #slotFor(name: string, task: NonNullable<EngineModel['task']>): ModelSlot {
+    const slot = this.#slotNamed(name);
+    if ((slot.model.task ?? 'answers') === task) return slot;
+    const others = this.models.filter((model) => (model.task ?? 'answers') === task).map(({ alias }) => alias);
+    const use = others.length === 0 ? 'this machine has none' : `this machine has ${others.join(', ')}`;
+    const message =
+      task === 'vectors'
+        ? `'${name}' is a model for answers, not for embeddings. Name an embedding model: ${use}.`
+        : `'${name}' is an embedding model and writes no answers; its texts go to /v1/embeddings. Name a chat model: ${use}.`;
+    throw new DarkbloomError('invalid_request', message, { param: 'model' });
+  }
+
   #slotOf(name: string): ModelSlot | undefined {
     return this.#slots.get(name) ?? [...this.#slots.values()].find(({ model }) => model.alias === name);
   }

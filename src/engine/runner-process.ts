@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DarkbloomError } from '../errors.js';
 import type { Log } from '../log.js';
-import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
+import type { Operation } from '../inference/operations.js';
+import { isContent, type ChatEvent, type ChatRequest, type OperationResult } from '../inference/types.js';
 import {
   ACK_EVERY,
   READ_AHEAD,
@@ -11,6 +12,7 @@ import {
   type EngineMessage,
   type LoadOrder,
   type ModelFacts,
+  type OperationMessage,
   type RequestMessage,
 } from '../runner-protocol/messages.js';
 import { Mailbox } from '../util/mailbox.js';
@@ -27,6 +29,12 @@ const TELLING_TOKENS = 64;
 
 /** Messages of one request; the runner never sends more than `READ_AHEAD` texts unasked, beside start and end. */
 type Answer = Mailbox<RequestMessage>;
+
+/** An operation under way. */
+interface Asked {
+  resolve: (result: OperationResult) => void;
+  reject: (error: DarkbloomError) => void;
+}
 
 /** Speed of one finished answer. */
 export interface Timing {
@@ -59,6 +67,7 @@ export class RunnerProcess {
   readonly #child: ChildProcess;
   readonly #log: Log;
   readonly #answers = new Map<number, Answer>();
+  readonly #operations = new Map<number, Asked>();
   readonly #ready: Promise<ModelFacts>;
   /** Resolves when the process is gone, for whatever reason. */
   readonly exited: Promise<void>;
@@ -92,7 +101,8 @@ export class RunnerProcess {
         else if (message.type === 'ready') resolve(message.facts);
         else if (message.type === 'memory') this.#memoryBytes = Math.max(this.#memoryBytes, message.bytes);
         else if (message.type === 'load_failed') reject(new DarkbloomError('model_corrupt', message.message));
-        else for (const each of message.messages) this.#deliver(each);
+        else if (message.type === 'step') for (const each of message.messages) this.#deliver(each);
+        else this.#conclude(message);
       });
       void this.exited.then(() =>
         reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')),
@@ -165,6 +175,33 @@ export class RunnerProcess {
     }
   }
 
+  /** One operation. An abort is told to the runner; the answer to it is waited for.
+   *  @throws DarkbloomError of the runner's refusal, `cancelled`, `runner_died`. */
+  async operate(operation: Operation, signal: AbortSignal): Promise<OperationResult> {
+    if (this.#gone) throw died();
+    const id = this.#nextId++;
+    const cancel = () => this.#post({ type: 'cancel', id });
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return await new Promise<OperationResult>((resolve, reject) => {
+        this.#operations.set(id, { resolve, reject });
+        this.#post(operationOrder(operation, id));
+        if (signal.aborted) cancel();
+      });
+    } finally {
+      this.#operations.delete(id);
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  #conclude(message: OperationMessage): void {
+    const asked = this.#operations.get(message.id);
+    if (message.type === 'counted') asked?.resolve({ op: 'count', promptTokens: message.promptTokens });
+    else if (message.type === 'embedded') {
+      asked?.resolve({ op: 'embed', promptTokens: message.promptTokens, vectors: message.vectors });
+    } else asked?.reject(refusal(message));
+  }
+
   /** The row is free only when the runner said so. */
   async #untilEnded(answer: Answer, ended: boolean): Promise<void> {
     if (ended) return;
@@ -191,8 +228,10 @@ export class RunnerProcess {
 
   #onExit(how: string): void {
     this.#gone = true;
-    if (this.#answers.size > 0) this.#log.error({ how, requests: this.#answers.size }, 'runner died');
+    const requests = this.#answers.size + this.#operations.size;
+    if (requests > 0) this.#log.error({ how, requests }, 'runner died');
     for (const answer of this.#answers.values()) answer.fail(died());
+    for (const { reject } of this.#operations.values()) reject(died());
   }
 
   /** Frees the model and ends the process; kills it if it does not. */
@@ -210,6 +249,18 @@ function died(): DarkbloomError {
     'runner_died',
     'The process that ran the model ended. Send the request again: it is started anew.',
   );
+}
+
+function operationOrder(operation: Operation, id: number): EngineMessage {
+  if (operation.op === 'embed') return { type: 'embed', id, inputs: operation.request.inputs };
+  const { model: _model, owner: _owner, ...order } = operation.request;
+  return { type: 'count', id, ...order };
+}
+
+/** What the runner says of a request that it cannot answer. */
+function refusal({ code, message, param }: Extract<OperationMessage, { type: 'refused' }>): DarkbloomError {
+  if (code !== 'internal') return new DarkbloomError(code, message, param === undefined ? {} : { param });
+  return new DarkbloomError('internal', 'The model failed on this request.', { cause: new Error(message) });
 }
 
 /** @throws DarkbloomError for `failed`, except for a cancellation. */

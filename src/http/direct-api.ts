@@ -5,7 +5,9 @@ import { answer } from '../inference/answer.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import type { Dialect } from '../inference/dialect.js';
 import { openAiChat, openAiCompletions, openAiResponses } from '../inference/openai.js';
-import { isJsonObject, type Generator, type JsonObject } from '../inference/types.js';
+import { countTokens, embeddings } from '../inference/operation-dialects.js';
+import type { Engine } from '../inference/operations.js';
+import { isJsonObject, type JsonObject } from '../inference/types.js';
 import type { Log } from '../log.js';
 import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
 import { createApp, credentialOf, type HttpApp, type HttpContext } from './app.js';
@@ -13,7 +15,7 @@ import { readJson } from './body.js';
 import { respond } from './respond.js';
 
 interface DirectOptions {
-  generator: Generator;
+  generator: Engine;
   models: () => readonly { alias: string }[];
   /** What a local client must show; lies in the 0600 discovery record. */
   token: string;
@@ -41,6 +43,8 @@ export function createDirectApi(options: DirectOptions): HttpApp {
   app.post('/v1/completions', (context) => infer(context, openAiCompletions, options, cacheScope));
   app.post('/v1/responses', (context) => infer(context, openAiResponses, options, cacheScope));
   app.post('/v1/messages', (context) => infer(context, anthropicMessages, options, cacheScope));
+  app.post('/v1/messages/count_tokens', (context) => infer(context, countTokens, options, cacheScope));
+  app.post('/v1/embeddings', (context) => infer(context, embeddings, options, cacheScope));
   return app;
 }
 
@@ -68,7 +72,8 @@ async function infer(
   const body = await readJson(context, MAX_REQUEST_BYTES);
   const dialect = pathDialect.of?.(body) ?? pathDialect;
   options.refuse();
-  const chat: JsonObject = { ...dialect.lower(body), darkbloom: { owner: true, cache_scope: cacheScope } };
+  const darkbloom = { op: dialect.op, owner: true, cache_scope: cacheScope };
+  const chat: JsonObject = { ...dialect.lower(body), darkbloom };
   const { model, stream, stream_options: streamOptions } = chat;
   const maxTokens = chat['max_tokens'] ?? chat['max_completion_tokens'] ?? chat['max_output_tokens'];
   const reply = dialect.reply({

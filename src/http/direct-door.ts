@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Home, Settings } from '../config.js';
 import { DarkbloomError } from '../errors.js';
-import type { Generator } from '../inference/types.js';
+import type { Engine } from '../inference/operations.js';
 import type { Log } from '../log.js';
 import { systemClock } from '../util/clock.js';
 import { keptSecret } from '../util/files.js';
@@ -17,7 +17,7 @@ interface DirectDoorOptions {
   coordinatorUrl: string;
   /** What the link shows there; `undefined`: this machine was not linked to it. */
   linkToken: string | undefined;
-  generator: Generator;
+  generator: Engine;
   models: () => readonly { alias: string }[];
   /** Throws what refuses a new request now. */
   refuse: () => void;

@@ -1,5 +1,5 @@
 import type { DarkbloomError } from '../errors.js';
-import type { ChatEvent, JsonObject } from './types.js';
+import type { ChatEvent, JsonObject, OperationName } from './types.js';
 
 /** What the writer of a reply must know about its request. */
 export interface ReplyFacts {
@@ -38,4 +38,6 @@ export interface Dialect {
   lower(body: JsonObject): JsonObject;
   reply(facts: ReplyFacts): Reply;
   errorBody(error: DarkbloomError, requestId: string): JsonObject;
+  /** Asks for this operation, whose body `lower` makes; absent: for chat. */
+  op?: OperationName;
 }

@@ -125,10 +125,19 @@ export interface Usage {
   reasoningTokens?: number;
 }
 
+/** What a model is asked for beside answers: how long a prompt is, and vectors of texts. */
+export type OperationName = 'count' | 'embed';
+
+export type OperationResult =
+  | { op: 'count'; promptTokens: number }
+  /** Of the texts in their order, each of length 1. */
+  | { op: 'embed'; promptTokens: number; vectors: Float32Array[] };
+
 /**
  *   accepted ─▶ started ─▶ reasoning*, text*, (tool_call ─▶ tool_arguments*)* ─▶ done | cancelled
  *
  * Calls are numbered from 0; the pieces of a call's arguments come after its beginning and before the next call's.
+ * An operation has no content: accepted ─▶ done.
  *
  * Exactly one `done` or `cancelled` (the signal was aborted), or an error thrown by the iterator. Nothing after it.
  */
@@ -139,7 +148,14 @@ export type ChatEvent =
   | { type: 'reasoning'; text: string }
   | { type: 'tool_call'; index: number; id: string; name: string }
   | { type: 'tool_arguments'; index: number; text: string }
-  | { type: 'done'; finishReason: FinishReason; stopSequence: string | null; usage: Usage }
+  | {
+      type: 'done';
+      finishReason: FinishReason;
+      stopSequence: string | null;
+      usage: Usage;
+      /** What an operation came to; absent: it was chat. */
+      result?: OperationResult | undefined;
+    }
   | { type: 'cancelled'; usage: Usage };
 
 /** An event that the model wrote. */

@@ -3,7 +3,8 @@ import type { Identity } from '../crypto/identity.js';
 import { DarkbloomError, toFailure, type ErrorCode } from '../errors.js';
 import { answer } from '../inference/answer.js';
 import { OpenAiChatReply } from '../inference/openai-chat-reply.js';
-import { isContent, isJsonObject, type Generator, type JsonObject, type Usage } from '../inference/types.js';
+import { writeResult, type Engine } from '../inference/operations.js';
+import { isContent, isJsonObject, type JsonObject, type Usage } from '../inference/types.js';
 import type { Log } from '../log.js';
 import type { InferenceRequest } from '../protocol/coordinator-messages.js';
 import type { HeartbeatStats, InferenceError, WireUsage } from '../protocol/provider-messages.js';
@@ -11,7 +12,7 @@ import type { Clock } from '../util/clock.js';
 import type { Connection } from './link.js';
 
 interface JobsOptions {
-  generator: Generator;
+  generator: Engine;
   identity: Identity;
   /** Throws what refuses a new request now (`paused`, `draining`). */
   refuse: () => void;
@@ -86,7 +87,8 @@ export class Jobs {
       });
       for await (const event of answer(body, this.#options.generator, signal)) {
         if (event.type === 'accepted') await connection.send({ type: 'inference_accepted', request_id });
-        for (const chunk of reply.events(event)) {
+        const result = event.type === 'done' ? event.result : undefined;
+        for (const chunk of result === undefined ? reply.events(event) : [writeResult(result)]) {
           await connection.send({ type: 'inference_response_chunk', request_id, encrypted_data: channel.seal(chunk) });
         }
         if (isContent(event)) wrote = true;

@@ -45,7 +45,7 @@ export function modelInfo(model: InstalledModel): ModelInfo {
   return {
     id: model.id,
     size_bytes: model.sizeBytes,
-    model_type: 'text',
+    model_type: model.task === 'vectors' ? 'embedding' : 'text',
     quantization: model.quantization,
     ...(model.weightHash === undefined ? {} : { weight_hash: model.weightHash }),
     template_render_ok: model.templateRenderOk,

@@ -11,6 +11,8 @@ export const Architecture = z.object({
   embedding_length: z.number(),
   /** Every so many layers one has full attention, the others are recurrent. */
   full_attention_interval: z.number().positive().optional(),
+  /** How the states of a text become one vector: 0 not at all, 1 mean, 2 first, 3 last, 4 as a rank. */
+  pooling_type: z.number().optional(),
   /** Layers at the end that only guess tokens ahead. */
   nextn_predict_layers: z.number().optional(),
   attention: z.object({

@@ -14,6 +14,8 @@ export interface GgufFacts {
   trainedContextTokens: number;
   shape: ModelShape;
   templateRenderOk: boolean;
+  /** For vectors of texts, not for answers. */
+  task?: 'vectors';
 }
 
 /** `general.file_type` → name. */
@@ -28,6 +30,14 @@ const BLOCKS: Record<number, readonly [values: number, bytes: number]> = {
   0: [1, 4], 1: [1, 2], 2: [32, 18], 3: [32, 20], 6: [32, 22], 7: [32, 24], 8: [32, 34], 10: [256, 84], 11: [256, 110],
   12: [256, 144], 13: [256, 176], 14: [256, 210], 20: [32, 18], 23: [256, 136], 30: [1, 2], 39: [32, 17],
 }; // prettier-ignore
+
+/** llama.cpp's number for a pooling that ranks. */
+const RANKING = 4;
+/** Architectures that read a text as a whole and write none. */
+const ENCODERS: ReadonlySet<string> = new Set([
+  'bert', 'modern-bert', 'neo-bert', 'eurobert', 'nomic-bert', 'nomic-bert-moe', 'jina-bert-v2', 'jina-bert-v3',
+  'gemma-embedding', 't5encoder',
+]); // prettier-ignore
 
 /** Reads the header and checks that all tensor data is there.
  *  @throws DarkbloomError `model_corrupt` saying what is wrong with which file and what to do. */
@@ -56,12 +66,25 @@ export async function readGguf(path: string): Promise<GgufFacts> {
     sizeBytes,
     trainedContextTokens: parsed.data.context_length,
     shape: shapeOf(general.architecture, parsed.data, sizeBytes),
+    ...(isForVectors(path, general.architecture, parsed.data.pooling_type) ? { task: 'vectors' as const } : {}),
     templateRenderOk: templateRenders({
       template: tokenizer.chat_template,
       bosToken: bos === undefined ? '' : (tokens[bos] ?? ''),
       eosToken: eos === undefined ? '' : (tokens[eos] ?? ''),
     }),
   };
+}
+
+/** Whether a model makes vectors of texts: its header says how they are pooled, or its kind can do nothing else.
+ *  @throws DarkbloomError `not_supported` for a reranker. */
+function isForVectors(path: string, architecture: string, pooling: number | undefined): boolean {
+  if (pooling === RANKING) {
+    throw new DarkbloomError(
+      'not_supported',
+      `The model file ${path} is a reranker, which nothing here can use. Take it out of [models.files] in the settings.`,
+    );
+  }
+  return (pooling ?? 0) > 0 || ENCODERS.has(architecture);
 }
 
 /** All files of the model that begins with this one: `name-00001-of-00003.gguf` and its followers, else itself. */

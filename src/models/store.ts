@@ -24,6 +24,8 @@ export interface InstalledModel {
   maxOutputTokens: number;
   shape: ModelShape;
   templateRenderOk: boolean;
+  /** For vectors of texts, not for answers. */
+  task?: 'vectors';
   /** Absent for the owner's own file: nobody pinned a hash to compare with. */
   weightHash?: string;
 }

@@ -34,7 +34,7 @@ export type Hardware = z.infer<typeof Hardware>;
 export const ModelInfo = z.object({
   id: z.string().min(1).describe('build id, never the alias'),
   size_bytes: z.number().int().nonnegative().describe('size of the weights on disk'),
-  model_type: z.string().describe('`text`'),
+  model_type: z.string().describe('`text`; `embedding`: makes vectors and writes no answers'),
   quantization: z.string().describe('`Q4_K_M`, `F16`'),
   weight_hash: z.string().optional().describe("the manifest's aggregate, 64 hex; absent: not computed"),
   is_vision: z.boolean().optional().describe('true: takes images'),

@@ -13,6 +13,8 @@ const Id = z.number().int().nonnegative();
 export const LoadOrder = z.object({
   type: z.literal('load'),
   modelPath: z.string(),
+  /** What the model is for; absent: answers. */
+  task: z.enum(['answers', 'vectors']).optional(),
   /** Sequences of the context. */
   rows: z.number().int().positive(),
   /** Tokens of each row; clamped to what the model was trained for. */
@@ -84,9 +86,23 @@ export const GenerateOrder = z.object({
 });
 export type GenerateOrder = z.infer<typeof GenerateOrder>;
 
+/** How many tokens the prompt of such an order has. */
+const CountOrder = GenerateOrder.extend({ type: z.literal('count') });
+export type CountOrder = z.infer<typeof CountOrder>;
+
+/** The vectors of texts, or of tokens. */
+const EmbedOrder = z.object({
+  type: z.literal('embed'),
+  id: Id,
+  inputs: z.array(z.union([z.string(), z.array(Id)])),
+});
+export type EmbedOrder = z.infer<typeof EmbedOrder>;
+
 export const EngineMessage = z.discriminatedUnion('type', [
   LoadOrder,
   GenerateOrder,
+  CountOrder,
+  EmbedOrder,
   z.object({ type: z.literal('ack'), id: Id, messages: z.number().int().positive() }),
   z.object({ type: z.literal('cancel'), id: Id }),
 ]);
@@ -101,10 +117,20 @@ export const ModelFacts = z.object({
   gpuLayers: z.number(),
   /** What the whole process takes with the model in it, on a GPU too. */
   memoryBytes: z.number(),
+  /** Values of a vector, of a model that is for vectors. */
+  dimensions: z.number().optional(),
 });
 export type ModelFacts = z.infer<typeof ModelFacts>;
 
 const Logprob = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.number()) });
+
+export const FailureCode = z.enum([
+  'context_length_exceeded',
+  'cancelled',
+  'invalid_request',
+  'unprocessable',
+  'internal',
+]);
 
 /** What becomes of one request.  started ─▶ content* ─▶ done, or failed at any place */
 export const RequestMessage = z.discriminatedUnion('type', [
@@ -147,8 +173,10 @@ export const RequestMessage = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('failed'),
     id: Id,
-    code: z.enum(['context_length_exceeded', 'cancelled', 'invalid_request', 'internal']),
+    code: FailureCode,
     message: z.string(),
+    /** The field of the request that is wrong. */
+    param: z.string().optional(),
     promptTokens: z.number(),
     cachedTokens: z.number(),
     /** Tokens generated before it ended. */
@@ -157,6 +185,26 @@ export const RequestMessage = z.discriminatedUnion('type', [
 ]);
 export type RequestMessage = z.infer<typeof RequestMessage>;
 
+/** The one reply to a `count` or `embed`. */
+export const OperationMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('counted'), id: Id, promptTokens: z.number() }),
+  z.object({
+    type: z.literal('embedded'),
+    id: Id,
+    promptTokens: z.number(),
+    /** Of the inputs in their order, each of length 1. */
+    vectors: z.array(z.custom<Float32Array>((value) => value instanceof Float32Array)),
+  }),
+  z.object({
+    type: z.literal('refused'),
+    id: Id,
+    code: FailureCode,
+    message: z.string(),
+    param: z.string().optional(),
+  }),
+]);
+export type OperationMessage = z.infer<typeof OperationMessage>;
+
 export const RunnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), facts: ModelFacts }),
   z.object({ type: z.literal('load_failed'), message: z.string() }),
@@ -164,5 +212,6 @@ export const RunnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('memory'), bytes: z.number() }),
   /** All that one step of the loop has to tell, in order: one message, however many requests there are. */
   z.object({ type: z.literal('step'), messages: z.array(RequestMessage) }),
+  OperationMessage,
 ]);
 export type RunnerMessage = z.infer<typeof RunnerMessage>;

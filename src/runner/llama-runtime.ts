@@ -60,20 +60,7 @@ export interface Runtime {
 /** Loads a model and takes all its rows.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
 export async function openRuntime(order: LoadOrder, log: (line: string) => void): Promise<Runtime> {
-  const llama = await getLlama({
-    build: 'never',
-    skipDownload: true,
-    progressLogs: false,
-    maxThreads: 0,
-    logLevel: LlamaLogLevel.warn,
-    logger: (level, message) => log(`${level}: ${message.trimEnd()}`),
-  });
-  const model = await llama.loadModel({
-    modelPath: order.modelPath,
-    gpuLayers: order.gpuLayers ?? 'auto',
-    useMmap: switchOf(order.mmap),
-    useMlock: order.mlock ?? false,
-  });
+  const { llama, model } = await openModel(order, log);
   const kvType = KV_TYPES[order.kvType ?? 'f16'];
   const context = await model.createContext({
     sequences: order.rows,
@@ -119,9 +106,32 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
   };
 }
 
+/** Loads the weights, without a context.
+ *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
+export async function openModel(
+  order: LoadOrder,
+  log: (line: string) => void,
+): Promise<{ llama: Llama; model: LlamaModel }> {
+  const llama = await getLlama({
+    build: 'never',
+    skipDownload: true,
+    progressLogs: false,
+    maxThreads: 0,
+    logLevel: LlamaLogLevel.warn,
+    logger: (level, message) => log(`${level}: ${message.trimEnd()}`),
+  });
+  const model = await llama.loadModel({
+    modelPath: order.modelPath,
+    gpuLayers: order.gpuLayers ?? 'auto',
+    useMmap: switchOf(order.mmap),
+    useMlock: order.mlock ?? false,
+  });
+  return { llama, model };
+}
+
 /** One core stays for this process's own loop and for the daemon: the runtime's threads spin at every barrier, so one
  *  that has to share its core holds up all the others. */
-function defaultThreads(llama: Llama): number {
+export function defaultThreads(llama: Llama): number {
   return Math.max(1, llama.cpuMathCores - 1);
 }
 
@@ -133,7 +143,7 @@ function switchOf(word: 'auto' | 'on' | 'off' = 'auto'): 'auto' | boolean {
 
 /** On a Mac the buffers of the GPU lie in the same memory and may or may not count as the process's own: the larger of
  *  both figures, not their sum. */
-async function memoryOf(llama: Llama): Promise<number> {
+export async function memoryOf(llama: Llama): Promise<number> {
   const { gpuVram, cpuRam } = await llama.getLlamaMemoryUsage();
   return Math.max(gpuVram + cpuRam, process.memoryUsage.rss());
 }
@@ -268,7 +278,7 @@ function controlTokensOf(model: LlamaModel): Map<string, Token> {
   return control;
 }
 
-function longestTokenBytes(model: LlamaModel): number {
+export function longestTokenBytes(model: LlamaModel): number {
   const { tokens: texts = [] } = model.fileInfo.metadata.tokenizer.ggml;
   return texts.reduce((longest, text) => Math.max(longest, Buffer.byteLength(text)), 1);
 }

@@ -1,6 +1,8 @@
-import { EngineMessage, type LoadOrder, type RunnerMessage } from '../runner-protocol/messages.js';
+import { EngineMessage, type CountOrder, type LoadOrder, type RunnerMessage } from '../runner-protocol/messages.js';
+import { Embeddings } from './embeddings.js';
+import { openEmbedder, type Embedder } from './llama-embedder.js';
 import { openRuntime, type Runtime } from './llama-runtime.js';
-import { Sequences } from './sequences.js';
+import { failureOf, Sequences } from './sequences.js';
 
 /**
  * The child process: one model, its rows, its loop. It ends when its parent does (the channel closes), whatever it was
@@ -9,8 +11,9 @@ import { Sequences } from './sequences.js';
 
 const END_TIMEOUT_MS = 3_000;
 
-let runtime: Runtime | undefined;
+let runtime: Runtime | Embedder | undefined;
 let sequences: Sequences | undefined;
+let embeddings: Embeddings | undefined;
 
 process.on('message', (raw) => {
   const message = EngineMessage.safeParse(raw).data;
@@ -21,11 +24,18 @@ process.on('message', (raw) => {
     case 'generate':
       sequences?.start(message);
       return;
+    case 'count':
+      void count(message);
+      return;
+    case 'embed':
+      void embeddings?.answer(message).then(send);
+      return;
     case 'ack':
       sequences?.acknowledge(message.id, message.messages);
       return;
     case 'cancel':
       sequences?.cancel(message.id);
+      embeddings?.cancel(message.id);
       return;
     case undefined:
       process.exit(1); // not the parent we know; it will start another runner
@@ -37,18 +47,36 @@ process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => void end());
 
 async function load(order: LoadOrder): Promise<void> {
+  const log = (line: string) => process.stderr.write(`${line}\n`);
   try {
-    runtime = await openRuntime(order, (line) => process.stderr.write(`${line}\n`));
-    sequences = new Sequences(runtime, order.prefixStoreBytes ?? 0, (messages) => send({ type: 'step', messages }));
+    if (order.task === 'vectors') {
+      const embedder = await openEmbedder(order, log);
+      runtime = embedder;
+      embeddings = new Embeddings(embedder);
+    } else {
+      const answering = await openRuntime(order, log);
+      runtime = answering;
+      sequences = new Sequences(answering, order.prefixStoreBytes ?? 0, (messages) => send({ type: 'step', messages }));
+    }
     send({ type: 'ready', facts: runtime.facts });
   } catch (error) {
     send({ type: 'load_failed', message: error instanceof Error ? error.message : 'unknown' });
   }
 }
 
+async function count(order: CountOrder): Promise<void> {
+  const { id } = order;
+  try {
+    if (sequences !== undefined) send({ type: 'counted', id, promptTokens: await sequences.count(order) });
+  } catch (error) {
+    send({ type: 'refused', id, ...failureOf(error) });
+  }
+}
+
 function send(message: RunnerMessage): void {
   process.send?.(message);
-  if (message.type !== 'step' || !message.messages.some(({ type }) => type === 'done')) return;
+  const answered = message.type === 'step' && message.messages.some(({ type }) => type === 'done');
+  if (!answered && message.type !== 'embedded') return;
   const atLeast = runtime?.facts.memoryBytes ?? 0;
   process.send?.({ type: 'memory', bytes: Math.max(atLeast, process.memoryUsage.rss()) } satisfies RunnerMessage);
 }

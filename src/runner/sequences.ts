@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate } from '../inference/prompt.js';
 import type { ChatMessage } from '../inference/types.js';
-import type { GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
+import { FailureCode, type CountOrder, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
 import type { Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
 import { Rows } from './rows.js';
@@ -53,6 +53,12 @@ export class Sequences {
     if (!this.#looping) void this.#run();
   }
 
+  /** How many tokens the prompt of such a request has, whether they fit or not.
+   *  @throws DarkbloomError, rejecting, as `start` refuses it. */
+  async count(order: CountOrder): Promise<number> {
+    return this.#promptTokens(order).length;
+  }
+
   /** The reader took `messages` of this request. */
   acknowledge(id: number, messages: number): void {
     const sequence = this.#active.get(id);
@@ -69,10 +75,13 @@ export class Sequences {
     this.#hear();
   }
 
-  #tokenize(order: GenerateOrder): number[] {
-    const { messages } = order;
+  #promptTokens({ messages }: Omit<GenerateOrder, 'type'>): number[] {
     this.#refuseHopeless(messages);
-    const prompt = this.#runtime.tokenizePrompt(this.#template.render(messages, this.#runtime.controlTokens));
+    return this.#runtime.tokenizePrompt(this.#template.render(messages, this.#runtime.controlTokens));
+  }
+
+  #tokenize(order: GenerateOrder): number[] {
+    const prompt = this.#promptTokens(order);
     const { contextTokens } = this.#runtime.facts;
     if (prompt.length < contextTokens) return prompt;
     throw new DarkbloomError(
@@ -242,9 +251,12 @@ function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {
   return { promptTokens: prompt.length, cachedTokens, completionTokens };
 }
 
-function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message'> {
-  const { code, message } = toFailure(error);
-  if (code === 'context_length_exceeded' || code === 'cancelled' || code === 'invalid_request')
-    return { code, message };
+/** What the engine is told of a failure. */
+export function failureOf(
+  error: unknown,
+): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message' | 'param'> {
+  const { code, message, param } = toFailure(error);
+  const told = FailureCode.exclude(['internal']).safeParse(code).data;
+  if (told !== undefined) return { code: told, message, param };
   return { code: 'internal', message: error instanceof Error ? error.message : 'unknown' };
 }

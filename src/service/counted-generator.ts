@@ -1,10 +1,10 @@
 import { toFailure } from '../errors.js';
-import type { ChatRequest, Generator } from '../inference/types.js';
+import type { Generator } from '../inference/types.js';
 import type { RecentErrors } from './recent-errors.js';
 import type { UsageJournal } from './usage-journal.js';
 import type { UsageRow } from './usage-rows.js';
 
-interface CountedBy {
+export interface CountedBy {
   journal: UsageJournal;
   errors: RecentErrors;
   /** What a model is called in the journal, for a name that a request used. */
@@ -16,7 +16,7 @@ interface CountedBy {
 export function countedGenerator(generator: Generator, { journal, errors, aliasOf }: CountedBy): Generator {
   return {
     async *generate(request, signal) {
-      const counted = { model: aliasOf(request.model) ?? '', for: whose(request) };
+      const counted = { model: aliasOf(request.model) ?? '', for: whose(request.owner) };
       let open = false; // taken up, and not ended yet
       try {
         for await (const event of generator.generate(request, signal)) {
@@ -40,6 +40,6 @@ export function countedGenerator(generator: Generator, { journal, errors, aliasO
   };
 }
 
-function whose({ owner }: ChatRequest): UsageRow['for'] {
+export function whose(owner: boolean | undefined): UsageRow['for'] {
   return owner === undefined ? 'unknown' : owner ? 'own' : 'others';
 }

@@ -48,6 +48,8 @@ describe('the token', () => {
       ['GET', '/v1/models'],
       ['POST', '/v1/chat/completions'],
       ['POST', '/v1/messages'],
+      ['POST', '/v1/messages/count_tokens'],
+      ['POST', '/v1/embeddings'],
     ] as const) {
       const response = await call(method, path, headers, method === 'POST' ? chat : undefined);
       expect([response.status, response.headers.get('www-authenticate')]).toEqual([401, 'Bearer']);
@@ -200,5 +202,43 @@ describe('a page of any origin', () => {
       post ? { ...chat, max_tokens: 9, stream: path === '/v1/messages' } : undefined,
     );
     expect([response.status, response.headers.get('access-control-allow-origin')]).toEqual([status, '*']);
+  });
+});
+
+describe('an operation', () => {
+  test('counts a prompt, never as a stream', async () => {
+    const { call, generator } = endpoint(new ScriptedGenerator({ result: { op: 'count', promptTokens: 13 } }));
+    const response = await call('POST', '/v1/messages/count_tokens', authorized, { ...chat, stream: true });
+    expect(await response.json()).toEqual({ input_tokens: 13 });
+    expect(generator.operations).toMatchObject([{ op: 'count', request: { model: 'tiny', owner: true } }]);
+    expect(generator.requests).toEqual([]);
+  });
+
+  test('makes vectors', async () => {
+    const vectors = [Float32Array.of(1, 0), Float32Array.of(0, 1)];
+    const { call, generator } = endpoint(new ScriptedGenerator({ result: { op: 'embed', promptTokens: 3, vectors } }));
+    const body = { model: 'tiny', input: ['a', 'b'], darkbloom: { op: 'count', owner: false } };
+    const response = await call('POST', '/v1/embeddings', authorized, body);
+    expect(await response.json()).toMatchObject({
+      object: 'list',
+      model: 'tiny',
+      data: [
+        { index: 0, embedding: [1, 0] },
+        { index: 1, embedding: [0, 1] },
+      ],
+      usage: { prompt_tokens: 3, total_tokens: 3 },
+    });
+    expect(generator.operations).toMatchObject([{ op: 'embed', request: { inputs: ['a', 'b'], owner: true } }]);
+  });
+
+  test.each([
+    ['/v1/messages/count_tokens', { ...chat, tools: 5 }, { type: 'error', error: { param: 'tools' } }],
+    ['/v1/embeddings', { model: 'tiny', input: '' }, { error: { param: 'input' } }],
+  ])('on %s that is wrong is refused in the shape of its API', async (path, body, error) => {
+    const { call, generator } = endpoint();
+    const response = await call('POST', path, authorized, body);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject(error);
+    expect(generator.operations).toEqual([]);
   });
 });

@@ -3,6 +3,7 @@ import { Channel, newKeyPair, toBase64, type KeyPair } from '../../src/crypto/bo
 import { Identity } from '../../src/crypto/identity.js';
 import { DarkbloomError, type ErrorCode } from '../../src/errors.js';
 import { readChunk, textIn } from '../../src/inference/chunk-reader.js';
+import { readResult } from '../../src/inference/operations.js';
 import { Jobs } from '../../src/link/jobs.js';
 import type { InferenceRequest } from '../../src/protocol/coordinator-messages.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -68,6 +69,24 @@ describe('a job', () => {
       { events: [], finishReason: 'stop' },
       { events: [] },
     ]);
+  });
+
+  test('for an operation is accepted, answered in one sealed chunk, and completed; a count counts nothing', async () => {
+    const vectors = [Float32Array.of(1, 0)];
+    for (const [result, promptTokens] of [
+      [{ op: 'count', promptTokens: 13 }, 0],
+      [{ op: 'embed', promptTokens: 3, vectors }, 3],
+    ] as const) {
+      const { jobs, start, connection, chunks } = play(new ScriptedGenerator({ result }));
+      const darkbloom = { owner: true, op: result.op };
+      start(ID, { ...BODY, input: 'a', darkbloom });
+      await jobs.settled();
+      expect(connection.types).toEqual(['inference_accepted', 'inference_response_chunk', 'inference_complete']);
+      expect(chunks().map(readResult)).toEqual([result]);
+      expect(connection.frames.at(-1)).toMatchObject({
+        usage: { prompt_tokens: promptTokens, completion_tokens: 0 },
+      });
+    }
   });
 
   test('writes each chunk as one event of compact JSON, with the build and one id throughout', async () => {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kvBytesPerToken } from '../../src/inference/footprint.js';
 import { readGguf } from '../../src/models/gguf.js';
 import { PACKAGE_ROOT } from '../../src/util/version.js';
+import { bertModel, madeModel, sayModel, vectorModel } from '../support/made-models.js';
 
 const DEMO = join(PACKAGE_ROOT, 'assets/darkbloom-tiny-chat.gguf');
 const DEMO_BYTES = 3_590_208;
@@ -86,4 +87,18 @@ describe('a file that is no model is refused with a sentence that says what is w
     mkdirSync(path);
     return path;
   }
+});
+
+test('a model for vectors is known by how it pools, or by its kind', async () => {
+  expect(await readGguf(vectorModel())).toMatchObject({ architecture: 'llama', task: 'vectors' });
+  expect(await readGguf(bertModel())).toMatchObject({ architecture: 'bert', task: 'vectors' });
+  expect(await readGguf(sayModel())).not.toHaveProperty('task');
+});
+
+test('a reranker is refused: nothing here can use it', async () => {
+  const path = madeModel('ranker', ['--pooling', 'rank']);
+  await expect(readGguf(path)).rejects.toMatchObject({
+    code: 'not_supported',
+    message: expect.stringContaining('is a reranker') as string,
+  });
 });

@@ -19,7 +19,7 @@ const FLOORS: ReadonlyMap<string, number> = new Map([
 
 /** Packages that only some files may import. */
 const KEPT_PACKAGES: Readonly<Record<string, (path: string) => boolean>> = {
-  'node-llama-cpp': (path) => path === 'runner/llama-runtime.ts' || roomOf(path) === 'models',
+  'node-llama-cpp': (path) => /^runner\/llama-(runtime|embedder)\.ts$/u.test(path) || roomOf(path) === 'models',
   libsql: (path) => path === 'database.ts',
 };
 

@@ -27,3 +27,9 @@ export const randomModel = (): string => madeModel('random', ['--seed', '5']);
 
 /** Random weights in full precision: what it writes depends on every token before, and not on how they were batched. */
 export const exactModel = (): string => madeModel('exact', ['--type', 'f32', '--seed', '5']);
+
+/** Random weights that make vectors of 128 values, by the mean over a text of at most 512 tokens. */
+export const vectorModel = (): string => madeModel('vectors', ['--type', 'f32', '--pooling', 'mean', '--ctx', '512']);
+
+/** An encoder: vectors of 64 values, of at most 128 tokens with one before and one after the text. */
+export const bertModel = (): string => madeModel('bert', ['--preset', 'bert']);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { Coordinator } from '../../src/coordinator/coordinator.js';
 import { Identity } from '../../src/crypto/identity.js';
+import type { OperationEvent } from '../../src/inference/operations.js';
 import type { ChatEvent, ChatRequest, Generator } from '../../src/inference/types.js';
 import { Desk } from '../../src/link/desk.js';
 import { Downloads } from '../../src/link/downloads.js';
@@ -104,6 +105,11 @@ export class ScriptedSystem implements AsyncDisposable, Generator {
   /** What the machine answers from now on. */
   plays(play: Play): void {
     this.#play = play;
+  }
+
+  // eslint-disable-next-line require-yield -- none of these tests asks for one
+  async *operate(): AsyncGenerator<OperationEvent> {
+    await Promise.reject(new Error('This system answers chat alone.'));
   }
 
   async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
