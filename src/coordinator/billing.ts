@@ -56,14 +56,26 @@ export function finalCharge(costed: bigint, hold: bigint, balance: bigint): Fina
   return { charged: hold + extra, refund: 0n, extra };
 }
 
+/** The fields whose content may come to stand in a prompt. */
+const PROMPT_FIELDS = [
+  'messages',
+  'input',
+  'prompt',
+  'tools',
+  'system',
+  'instructions',
+  'response_format',
+  'chat_template_kwargs',
+];
+
 type Body = Readonly<Record<string, unknown>>;
 
 /** An upper bound of a request's prompt tokens: the UTF-8 bytes of all that a model is given to read. A byte-level
  *  tokenizer never makes more tokens than bytes. */
 export function promptBound(body: Body): number {
-  const { messages, input, prompt, tools, system, instructions } = body;
+  const { messages, input, prompt } = body;
   if (messages === undefined && input === undefined && prompt === undefined) return byteLength(body);
-  return [messages, input, prompt, tools, system, instructions].reduce<number>(
+  return PROMPT_FIELDS.map((field) => body[field]).reduce<number>(
     (sum, part) => (part === undefined ? sum : sum + byteLength(part)),
     0,
   );

@@ -40,7 +40,7 @@ export async function respond(context: HttpContext, { events, reply, streaming, 
   context.header('Connection', 'keep-alive');
   const ended = isLast(last);
   return stream(context, async (out) => {
-    await out.write(head);
+    if (head !== '') await out.write(head);
     try {
       for (let next = ended ? undefined : await events.next(); next?.done === false; next = await events.next()) {
         const frames = reply.frames(next.value);

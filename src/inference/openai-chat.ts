@@ -123,7 +123,10 @@ function samplingOf(chat: z.infer<typeof ChatBody>): Sampling {
   };
 }
 
-/** Templates that know levels read the effort; those that know only on and off read the other. */
+/** Templates that know levels know these three; those that know on and off alone read the other name. */
 function reasoningArguments(asked: z.infer<typeof effort>): JsonObject {
-  return typeof asked === 'string' ? { reasoning_effort: asked, enable_thinking: asked !== 'none' } : {};
+  if (asked === null || asked === undefined) return {};
+  return asked === 'none' ? { enable_thinking: false } : { reasoning_effort: LEVELS[asked], enable_thinking: true };
 }
+
+const LEVELS = { minimal: 'low', low: 'low', medium: 'medium', high: 'high', xhigh: 'high' } as const;

@@ -11,9 +11,9 @@ const MAX_TEMPLATE_TEXT_CHARACTERS = 256;
 const OWN_TEMPLATE_NAMES = new Set(['messages', 'tools', 'add_generation_prompt', 'bos_token', 'eos_token']);
 export const MAX_TOP_LOGPROBS = 20;
 
-export const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh'] as const;
+const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh'] as const;
 
-export function numberFrom(min: number, max: number) {
+function numberFrom(min: number, max: number) {
   const range = `must be a number from ${min} to ${max}`;
   return z.number(range).min(min, range).max(max, range);
 }

@@ -45,6 +45,8 @@ describe('the hold follows from the bytes of the prompt and the bound of the out
   test.each([
     { part: 'tools', extra: { tools: [{ type: 'function' }] }, bytes: 21 },
     { part: 'the system text of a message request', extra: { system: 'être' }, bytes: 5 },
+    { part: 'a schema of the answer', extra: { response_format: { type: 'text' } }, bytes: 15 },
+    { part: 'what the template is given', extra: { chat_template_kwargs: { a: 1 } }, bytes: 7 },
     { part: 'instructions', extra: { instructions: 'be brief' }, bytes: 8 },
   ])('$part count as well', ({ extra, bytes }) => {
     const body = { messages: [] };

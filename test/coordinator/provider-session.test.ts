@@ -439,7 +439,7 @@ test.each<{ status: number; reason?: string; error?: string; code: ErrorCode; to
   { status: 429, reason: 'queue_full', code: 'over_capacity', told: 429, retryAfterS: 2 },
   { status: 400, error: 'decryption failed', code: 'invalid_request', told: 400 },
   { status: 404, code: 'model_not_loaded', told: 503, retryAfterS: 15 },
-  { status: 422, code: 'provider_error', told: 422 },
+  { status: 422, code: 'unprocessable', told: 422 },
   { status: 500, code: 'provider_error', told: 500 },
   { status: 501, code: 'provider_error', told: 501 },
   { status: 503, code: 'provider_error', told: 503, retryAfterS: 2 },

@@ -289,7 +289,7 @@ describe('a machine that fails before any content', () => {
     { status: 400, error: 'roles must alternate', reason: undefined, code: 'invalid_request' },
     { status: 400, error: 'too long', reason: 'request_exceeds_context', code: 'context_length_exceeded' },
     { status: 413, error: 'too large', reason: undefined, code: 'provider_error' },
-    { status: 422, error: 'no such structure', reason: undefined, code: 'provider_error' },
+    { status: 422, error: 'no such structure', reason: undefined, code: 'unprocessable' },
     { status: 499, error: 'request cancelled', reason: 'cancelled', code: 'cancelled' },
   ])('with $status $error says what every machine would say', async ({ status, error, reason, code }) => {
     using stage = new Stage();

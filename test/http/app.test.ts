@@ -25,6 +25,15 @@ test('a fault of ours says little outside, and nothing of its cause', async () =
   expect(await response.text()).not.toContain('secret');
 });
 
+test('what this node cannot do is not asked for again', async () => {
+  const app = createApp(silentLog());
+  app.get('/other', () => {
+    throw new DarkbloomError('unsupported', 'chat only');
+  });
+  const { headers, status } = await app.request('/other');
+  expect([status, headers.get('x-should-retry')]).toEqual([501, 'false']);
+});
+
 test('an error carries when to come back, and whether a client library should try by itself', async () => {
   const app = createApp(silentLog());
   app.get('/offline', () => {

@@ -120,6 +120,33 @@ describe('a request', () => {
   });
 
   test.each([
+    ['/v1/responses', { model: 'tiny', input: 'Hello!' }, { object: 'response', status: 'completed' }],
+    ['/v1/chat/completions', { model: 'tiny', input: 'Hello!' }, { object: 'response', status: 'completed' }],
+    [
+      '/v1/completions',
+      { model: 'tiny', prompt: 'Hello!' },
+      { object: 'text_completion', choices: [{ text: 'Hello', finish_reason: 'stop' }] },
+    ],
+  ])('to %s with %j is lowered to chat and answered in its own shape', async (path, body, expected) => {
+    const { call, generator } = endpoint();
+    const response = await call('POST', path, authorized, body);
+    expect(await response.json()).toMatchObject(expected);
+    expect(generator.requests).toMatchObject([{ messages: chat.messages, owner: true }]);
+  });
+
+  test.each([
+    ['/v1/responses', { input: 'Hello!', max_output_tokens: 2 }, { status: 'incomplete' }],
+    ['/v1/completions', { prompt: 'Hello!', max_tokens: 2 }, { choices: [{ finish_reason: 'length' }] }],
+    ['/v1/chat/completions', { ...chat, max_completion_tokens: 2 }, { choices: [{ finish_reason: 'length' }] }],
+  ])('to %s with %j says that its bound was reached', async (path, body, expected) => {
+    const response = await endpoint().call('POST', path, authorized, { model: 'tiny', ...body });
+    expect(await response.json()).toMatchObject(expected);
+  });
+
+  test.each([
+    ['/v1/responses', { model: 'tiny' }, 'input'],
+    ['/v1/responses', { model: 'tiny', input: 'Hello!', max_output_tokens: 0 }, 'max_output_tokens'],
+    ['/v1/completions', { model: 'tiny', messages: [] }, 'prompt'],
     ['/v1/chat/completions', { model: 'tiny' }, 'messages'],
     ['/v1/chat/completions', { ...chat, temperature: 3 }, 'temperature'],
     ['/v1/messages', { model: 'tiny', messages: 'Hello!' }, 'messages'],
@@ -138,6 +165,17 @@ describe('a request', () => {
     const response = await call('POST', '/v1/chat/completions', authorized, { ...chat, stream: true });
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({ error: { type: 'model_not_found', param: 'model' } });
+  });
+
+  test.each([
+    ['/v1/chat/completions', chat, 'messages'],
+    ['/v1/responses', { model: 'tiny', input: 'Hello!' }, 'input'],
+    ['/v1/completions', { model: 'tiny', prompt: 'Hello!' }, 'prompt'],
+  ])('to %s that is too long names the field of its prompt', async (path, body, param) => {
+    const refused = new DarkbloomError('context_length_exceeded', '9 of 8', { param: 'messages' });
+    const { call } = endpoint(new ScriptedGenerator({ breaksWith: refused }));
+    const response = await call('POST', path, authorized, { ...body, stream: true });
+    expect([response.status, await response.json()]).toMatchObject([400, { error: { param } }]);
   });
 
   test('of a client that leaves is cancelled in the engine', async () => {

@@ -63,10 +63,11 @@ describe('what may be asked for beside text', () => {
       { templateArguments: { reasoning_effort: 'low', enable_thinking: true } },
     ],
     [
-      'no thought',
-      { reasoning_effort: 'none' },
-      { templateArguments: { reasoning_effort: 'none', enable_thinking: false } },
+      'more thought than templates know',
+      { reasoning_effort: 'xhigh' },
+      { templateArguments: { reasoning_effort: 'high', enable_thinking: true } },
     ],
+    ['no thought', { reasoning_effort: 'none' }, { templateArguments: { enable_thinking: false } }],
     [
       'what the template knows, which wins over the effort',
       { reasoning_effort: 'low', chat_template_kwargs: { enable_thinking: false, date: '26 Jul 2024' } },

@@ -213,7 +213,7 @@ describe('over HTTP', () => {
     ['a number as model', { ...good, model: 7 }, 'model', /'model' is missing/u],
     ['no messages', { model: MODEL }, 'messages', /'messages' is missing or empty/u],
     ['an empty list of messages', { model: MODEL, messages: [] }, 'messages', /'messages' is missing or empty/u],
-    ['a text as messages', { model: MODEL, messages: SECRET }, 'messages', /'messages' is missing or empty/u],
+    ['a text as messages', { model: MODEL, messages: SECRET }, 'messages', /'messages': must be a list; got a string of 9/u],
     ['a message that is a text', { ...good, messages: [SECRET] }, 'messages', /'messages\.0': must be an object; got a string of 9/u],
     ['an unknown role', { ...good, messages: [{ role: SECRET, content: '' }] }, 'messages', /'messages\.0\.role': must be one of system/u],
     ['content that is a number', { ...good, messages: said(5) }, 'messages', /'messages\.0\.content': must be a string or a list/u],
@@ -351,6 +351,17 @@ describe('over HTTP', () => {
   test('after all of it a good request is answered', async () => {
     expect(await answerOf()).toBe(ANSWER);
     expect(running.countRows()).toMatchObject({ usage: 1, open_holds: 0 });
+  });
+
+  test('a prompt of a million characters is refused, and an answer beside it comes whole', async () => {
+    const [refused, beside] = await Promise.all([
+      chat({ model: MODEL, messages: said(`${SECRET} `.repeat(100_000)) }),
+      answerOf(),
+    ]);
+    expect([refused.status, refused.json]).toMatchObject([400, { error: { code: 'context_length_exceeded' } }]);
+    expect(refused.text).not.toContain(SECRET);
+    expect(beside).toBe(ANSWER);
+    expect(running.countRows()).toMatchObject({ open_holds: 0 });
   });
 });
 
