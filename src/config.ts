@@ -53,7 +53,7 @@ export const Settings = z.strictObject({
         .string('must be an address')
         .refine(isKeyAddress, 'must be an address like https://auth.example.com/jwks.json; http only to this machine')
         .optional()
-        .describe("Where the provider publishes its keys; or identity.public_key_file"),
+        .describe('Where the provider publishes its keys; or identity.public_key_file'),
       public_key_file: text().optional().describe("Path of the provider's one public key in PEM"),
     })
     .superRefine((identity, context) => {

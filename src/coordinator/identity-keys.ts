@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createLocalJWKSet, errors, type CryptoKey, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import { Readable } from 'node:stream';
+import { createLocalJWKSet, errors, type CryptoKey, type JWTVerifyGetKey } from 'jose';
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -43,7 +44,9 @@ export function pinnedKey(path: string): IdentityKeys {
   }
   const algorithms = algorithmsOf(key);
   if (algorithms === undefined) {
-    throw new DarkbloomError('config_invalid', `${param}: ${path} has a key of a kind that is not supported.`, { param });
+    throw new DarkbloomError('config_invalid', `${param}: ${path} has a key of a kind that is not supported.`, {
+      param,
+    });
   }
   return { algorithms, find: () => Promise.resolve(key) };
 }
@@ -95,9 +98,13 @@ class RemoteKeys {
 
   #usable(): FindKey {
     if (this.#known !== undefined && this.#age < KEYS_MAX_AGE_MS) return this.#known.find;
-    throw new DarkbloomError('identity_unavailable', 'The keys of the identity provider cannot be had now. Try later.', {
-      retryAfterS: MIN_FETCH_GAP_MS / 1_000,
-    });
+    throw new DarkbloomError(
+      'identity_unavailable',
+      'The keys of the identity provider cannot be had now. Try later.',
+      {
+        retryAfterS: MIN_FETCH_GAP_MS / 1_000,
+      },
+    );
   }
 
   /** False when the last try was too short ago. Whoever comes meanwhile waits for the same fetch. */
@@ -116,7 +123,7 @@ class RemoteKeys {
       const response = await fetch(this.#url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
       if (!response.ok) throw new Error(`it answered ${response.status}`);
       const set = KeySet.parse(tryJson(await boundedText(response)));
-      this.#known = { find: createLocalJWKSet(set as JSONWebKeySet), at: this.#clock.now() };
+      this.#known = { find: createLocalJWKSet(set), at: this.#clock.now() };
     } catch (error) {
       const reason = error instanceof z.ZodError ? 'it does not answer with a key set' : String(error);
       this.#log.warn({ url: this.#url, reason }, 'the keys of the identity provider could not be fetched');
@@ -127,7 +134,8 @@ class RemoteKeys {
 async function boundedText(response: Response): Promise<string> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
-  for await (const part of response.body ?? []) {
+  const body: AsyncIterable<Uint8Array> = response.body ?? Readable.from([]);
+  for await (const part of body) {
     bytes += part.length;
     if (bytes > MAX_KEYS_BYTES) throw new Error(`its answer has more than ${MAX_KEYS_BYTES} bytes`);
     parts.push(part);

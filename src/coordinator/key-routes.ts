@@ -22,8 +22,7 @@ const Secret = z.strictObject({ key: z.string().min(1) });
 /** API keys: each account's own, for whoever has logged in. A secret is in the answer that makes it and in no other. */
 export function addKeyRoutes(app: HttpApp, { accounts, ledger, clock }: KeyDeps): void {
   const { keys } = accounts;
-  const view = (key: ApiKey) =>
-    keyView(key, ledger.spentWithKey(key.id, windowStart(key.limitWindow, clock.now())));
+  const view = (key: ApiKey) => keyView(key, ledger.spentWithKey(key.id, windowStart(key.limitWindow, clock.now())));
 
   app.get('/v1/keys', (context) => {
     const account = loggedIn(context, accounts);

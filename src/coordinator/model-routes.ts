@@ -207,4 +207,3 @@ function catalogBuild(id: string, { registry }: DoorDeps): Build {
   if (build?.active === true) return build;
   throw new DarkbloomError('not_found', `The catalogue has no build '${id}'.`, { param: 'model' });
 }
-

@@ -53,7 +53,7 @@ export class RateLimits {
       if (amount > left) throw refused(kind, limit, amount - left);
     }
     for (const { kind, left, amount } of takes) this.#put(key.id, kind, { left: left - amount, at: now });
-    return Object.assign({}, ...takes.map(({ kind, limit, left, amount }) => headers(kind, limit, left - amount)));
+    return Object.fromEntries(takes.flatMap(({ kind, limit, left, amount }) => headers(kind, limit, left - amount)));
   }
 
   #left(keyId: string, kind: Kind, limit: number, now: number): number {
@@ -71,19 +71,23 @@ export class RateLimits {
   }
 }
 
-function headers(kind: Kind, limit: number, left: number): Headers {
-  return {
-    [`x-ratelimit-limit-${kind}`]: String(limit),
-    [`x-ratelimit-remaining-${kind}`]: String(Math.floor(left)),
-    [`x-ratelimit-reset-${kind}`]: `${secondsFor(limit - left, limit)}s`,
-  };
+function headers(kind: Kind, limit: number, left: number): [name: string, value: string][] {
+  return [
+    [`x-ratelimit-limit-${kind}`, String(limit)],
+    [`x-ratelimit-remaining-${kind}`, String(Math.floor(left))],
+    [`x-ratelimit-reset-${kind}`, `${secondsFor(limit - left, limit)}s`],
+  ];
 }
 
 function refused(kind: Kind, limit: number, missing: number): DarkbloomError {
   const what = kind.replace('-', ' ');
-  return new DarkbloomError('over_capacity', `This key may use ${limit} ${what} in a minute; try again a little later.`, {
-    retryAfterS: Math.max(1, secondsFor(missing, limit)),
-  });
+  return new DarkbloomError(
+    'over_capacity',
+    `This key may use ${limit} ${what} in a minute; try again a little later.`,
+    {
+      retryAfterS: Math.max(1, secondsFor(missing, limit)),
+    },
+  );
 }
 
 /** Until so much has come back. */

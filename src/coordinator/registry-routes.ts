@@ -8,7 +8,16 @@ import { checked } from './checked.js';
 import { desire } from './desired-models.js';
 import type { DoorDeps } from './inference-door.js';
 import { loggedIn, ownerOnly } from './logins.js';
-import { aliasAfter, AliasWish, buildOf, ModelChanges, ModelId, NewModel, PricedModel, PriceWish } from './model-input.js';
+import {
+  aliasAfter,
+  AliasWish,
+  buildOf,
+  ModelChanges,
+  ModelId,
+  NewModel,
+  PricedModel,
+  PriceWish,
+} from './model-input.js';
 import { aliasEntry, catalogEntry } from './model-views.js';
 import type { Build, Registry } from './registry.js';
 
@@ -32,7 +41,9 @@ function addModelAdministration(app: HttpApp, deps: RegistryDeps): void {
   app.get('/v1/admin/models', (context) => {
     ownerOnly(context, accounts);
     return context.json({
-      models: registry.builds().map((build) => ({ ...catalogEntry(build), ...priceView(registry.platformPrice(build.id)) })),
+      models: registry
+        .builds()
+        .map((build) => ({ ...catalogEntry(build), ...priceView(registry.platformPrice(build.id)) })),
       aliases: registry.aliases().map((alias) => aliasEntry(alias, registry)),
     });
   });
@@ -73,7 +84,9 @@ function addAliasAdministration(app: HttpApp, deps: RegistryDeps): void {
     for (const param of ['desired_build', 'previous_build'] as const) {
       const build = wish[param];
       if (build !== undefined && build !== null && registry.build(build) === undefined) {
-        throw new DarkbloomError('bad_request', `'${param}': there is no build of that name. Register it first.`, { param });
+        throw new DarkbloomError('bad_request', `'${param}': there is no build of that name. Register it first.`, {
+          param,
+        });
       }
     }
     const alias = aliasAfter(id, registry.alias(id), wish);
@@ -83,7 +96,8 @@ function addAliasAdministration(app: HttpApp, deps: RegistryDeps): void {
   });
   app.delete('/v1/admin/aliases/:id{.+}', (context) => {
     ownerOnly(context, accounts);
-    if (!registry.removeAlias(context.req.param('id'))) throw new DarkbloomError('not_found', 'There is no such alias.');
+    if (!registry.removeAlias(context.req.param('id')))
+      throw new DarkbloomError('not_found', 'There is no such alias.');
     desire(deps);
     return context.json({ status: 'removed' });
   });

@@ -34,6 +34,12 @@ export async function fetchBuild(id: string, options: FetchOptions): Promise<Ins
     throw new DarkbloomError('insufficient_memory', 'the model does not fit the memory of this machine');
   }
   const endpoints = [settings.models.download_from];
-  await downloadBuild(build, { homeFolder, endpoints, signal, onProgress, ...(limits === undefined ? {} : { limits }) });
+  await downloadBuild(build, {
+    homeFolder,
+    endpoints,
+    signal,
+    onProgress,
+    ...(limits === undefined ? {} : { limits }),
+  });
   return downloadedModel({ model, build }, homeFolder);
 }

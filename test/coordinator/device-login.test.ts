@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
 import { Accounts } from '../../src/coordinator/accounts.js';
-import { DEVICE_CODE_LIFE_S, DeviceLogin, MAX_OPEN_CODES, MAX_WRONG_CODES, POLL_PERIOD_S } from '../../src/coordinator/device-login.js';
+import {
+  DEVICE_CODE_LIFE_S,
+  DeviceLogin,
+  MAX_OPEN_CODES,
+  MAX_WRONG_CODES,
+  POLL_PERIOD_S,
+} from '../../src/coordinator/device-login.js';
 import type { ErrorCode } from '../../src/errors.js';
 import { temporaryDatabase } from './temporary-database.js';
 

@@ -167,7 +167,10 @@ describe('a key', () => {
   test('is looked at by itself, and by no login', async () => {
     const { key, data } = await make({ name: 'laptop' });
     const { status, json } = await house.call('GET', '/v1/key', { token: key });
-    expect({ status, json }).toMatchObject({ status: 200, json: { ...data, last_used_at: expect.any(String) as string } });
+    expect({ status, json }).toMatchObject({
+      status: 200,
+      json: { ...data, last_used_at: expect.any(String) as string },
+    });
     expect(await asOwner('GET', '/v1/key')).toEqual(refusal(404, 'not_found'));
   });
 

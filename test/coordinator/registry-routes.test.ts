@@ -90,7 +90,9 @@ describe('a build', () => {
     expect(await register(modelBody('local/tiny', { version: 'v2', promote: false }))).toEqual(
       refusal(409, 'conflict', 'promote'),
     );
-    expect((await register(modelBody('local/tiny', { version: 'v2' }))).json).toMatchObject({ model: { version: 'v2' } });
+    expect((await register(modelBody('local/tiny', { version: 'v2' }))).json).toMatchObject({
+      model: { version: 'v2' },
+    });
   });
 
   test.each<[object, string]>([
@@ -157,7 +159,9 @@ describe('an alias', () => {
     await registerModels(house, { alias: 'tiny', builds: ['local/tiny'] });
     const { json } = await asOwner('GET', '/v1/models/tiny');
     expect(json).not.toHaveProperty('quantization');
-    expect(json).toMatchObject({ metadata: { provider_count: 0, attested_providers: 0, trust_level: '', quantization: '' } });
+    expect(json).toMatchObject({
+      metadata: { provider_count: 0, attested_providers: 0, trust_level: '', quantization: '' },
+    });
   });
 
   test.each<[string, object, number, string, string]>([
@@ -193,7 +197,12 @@ describe('an alias', () => {
 });
 
 describe('a price', () => {
-  const price = (model: string, changes: object = {}) => ({ model, input_price: 30_000, output_price: 165_000, ...changes });
+  const price = (model: string, changes: object = {}) => ({
+    model,
+    input_price: 30_000,
+    output_price: 165_000,
+    ...changes,
+  });
 
   test('of the platform is listed under the build and under its alias', async () => {
     await registerModels(house, { alias: 'tiny', builds: ['local/tiny'] });
@@ -240,7 +249,8 @@ test.each([
   const key = accounts.keys.create(owner.id, {}).secret;
   const body = method === 'GET' ? undefined : 'no json';
   expect(await house.call(method, path, { body })).toEqual(refusal(401, 'authentication_error'));
-  for (const token of [guest, key]) expect(await house.call(method, path, { body, token })).toEqual(refusal(403, 'forbidden'));
+  for (const token of [guest, key])
+    expect(await house.call(method, path, { body, token })).toEqual(refusal(403, 'forbidden'));
 });
 
 test('/readyz says whether requests are taken', async () => {
