@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { asOwner } from '../../as-owner.js';
 import { printJson, SchemaVersion } from '../../json-output.js';
-import { printDone } from '../../style.js';
+import { print, printDone } from '../../style.js';
 import { printTable } from '../../table.js';
 
 export const MachinesOutput = z.object({
@@ -81,6 +81,10 @@ async function list({ json }: { json?: true }): Promise<void> {
   const output = MachinesOutput.parse({ schema_version: 1, machines: data });
   if (json === true) {
     printJson<MachinesOutput>(output);
+    return;
+  }
+  if (output.machines.length === 0) {
+    print('No machine is linked. On the machine: darkbloom-provider link URL');
     return;
   }
   printTable({
