@@ -190,6 +190,41 @@ describe('what is refused', () => {
     });
   });
 
+  test.each([
+    ['audience = "app"', 'audience', 'needs identity.issuer beside it'],
+    ['issuer = "privy.io"', 'issuer', 'needs identity.audience beside it'],
+    [
+      'issuer = "privy.io"\naudience = "app"',
+      'issuer',
+      'needs identity.jwks_url or identity.public_key_file beside it',
+    ],
+    [
+      'jwks_url = "http://auth.example.com/keys"',
+      'jwks_url',
+      /^must be an address like .*; http only to this machine$/u,
+    ],
+    ['jwks_url = "keys"', 'jwks_url', /^must be an address like /u],
+    ['issuer = ""', 'issuer', 'must not be empty'],
+  ])('[identity] %s: the error names the key and what is missing', (lines, key, reason) => {
+    const { code, param, message } = refusal({ file: `[identity]\n${lines}\n` });
+    expect({ code, param }).toEqual({ code: 'config_invalid', param: `identity.${key}` });
+    const said = message.replace(`${home.config}, line 2: identity.${key}: `, '').slice(0, -1);
+    if (typeof reason === 'string') expect(said).toBe(reason);
+    else expect(said).toMatch(reason);
+  });
+
+  test('[identity] takes its keys from one place', () => {
+    const whole = '[identity]\nissuer = "privy.io"\naudience = "app"\njwks_url = "https://auth.example.com/keys"\n';
+    expect(load({ file: whole }).identity).toEqual({
+      issuer: 'privy.io',
+      audience: 'app',
+      jwks_url: 'https://auth.example.com/keys',
+    });
+    expect(refusal({ file: `${whole}public_key_file = "/key.pem"\n` }).message).toBe(
+      `${home.config}, line 5: identity.public_key_file: set this or identity.jwks_url, not both.`,
+    );
+  });
+
   test.each(['7', '[1]'])('models.keep_loaded = %s', (value) => {
     expect(refusal({ file: `[models]\nkeep_loaded = ${value}\n` }).message).toBe(
       `${home.config}, line 2: models.keep_loaded: must be a list of names like ["one", "other"].`,

@@ -4,13 +4,15 @@ import { isJsonObject, type JsonObject } from '../inference/types.js';
 import { tryJson } from '../util/json.js';
 
 const TIMEOUT_MS = 15_000;
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
 const ErrorBody = z.object({ error: z.object({ type: z.string(), message: z.string() }) });
 
 /** One call to a coordinator's HTTP routes. The token goes into a header, never into an address.
  *  @throws DarkbloomError `link_refused` with the coordinator's own words, `link_lost` when it cannot be reached. */
 export async function callCoordinator(
   baseUrl: string,
-  route: { method: 'GET' | 'POST' | 'PATCH'; path: string; token?: string; body?: JsonObject },
+  route: { method: Method; path: string; token?: string; body?: JsonObject },
 ): Promise<JsonObject> {
   let response: Response;
   let text: string;

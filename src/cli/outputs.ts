@@ -3,6 +3,9 @@ import { StatusOutput } from '../service/status.js';
 import { ConfigGetOutput, ConfigShowOutput } from './commands/config.js';
 import { AccountsOutput } from './commands/coordinator.js';
 import { AuditOutput } from './commands/coordinator/books.js';
+import { KeysOutput } from './commands/coordinator/keys.js';
+import { MachinesOutput } from './commands/coordinator/machines.js';
+import { RegistryOutput } from './commands/coordinator/registry.js';
 import { DoctorOutput } from './commands/doctor.js';
 import { LocalOutput } from './commands/local.js';
 import { LogsOutput } from './commands/logs.js';
@@ -38,6 +41,12 @@ export const OUTPUTS = {
   'config get': { schema: ConfigGetOutput, meaning: 'One setting, and who set it.' },
   'coordinator account list': { schema: AccountsOutput, meaning: 'Accounts of the coordinator in this home.' },
   'coordinator audit': { schema: AuditOutput, meaning: "Whether the coordinator's books add up." },
+  'coordinator keys list': { schema: KeysOutput, meaning: "API keys of the owner's account." },
+  'coordinator machines list': { schema: MachinesOutput, meaning: "Machines that are linked to the owner's account." },
+  'coordinator registry list': {
+    schema: RegistryOutput,
+    meaning: 'Models, aliases and prices of the coordinator in this home.',
+  },
   report: { schema: ReportOutput, meaning: 'What a bug report needs, without what is private.' },
   'uninstall --dry-run': { schema: UninstallOutput, meaning: 'What `uninstall` would remove.' },
 } as const satisfies Record<string, { schema: z.ZodType; meaning: string }>;

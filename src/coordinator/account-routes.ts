@@ -46,6 +46,17 @@ export function addAccountRoutes(app: HttpApp, { accounts, ledger }: AccountDeps
     accounts.setAcceptUnattested(account.id, acceptUnattested);
     return context.json({ account: accountView({ ...account, acceptUnattested }) });
   });
+  app.post('/v1/admin/accounts/:name/login', (context) => {
+    ownerOnly(context, accounts);
+    const account = accountNamed(context.req.param('name'), accounts);
+    if (account.isOwner) {
+      throw new DarkbloomError(
+        'bad_request',
+        "The owner's token lies in the home of the coordinator: remove it there.",
+      );
+    }
+    return context.json({ account: accountView(account), login_token: accounts.renewLoginToken(account.id) });
+  });
   app.post('/v1/admin/credit', async (context) => {
     ownerOnly(context, accounts);
     const { account: name, amount_usd: usd } = await adminBody(context, Credit);

@@ -145,6 +145,14 @@ export class Accounts {
     return token;
   }
 
+  /** The same in place of all tokens that the account's person had: those are dead at once. */
+  renewLoginToken(accountId: string): string {
+    return this.#database.transaction(() => {
+      this.#database.run('DELETE FROM login_tokens WHERE account_id = ?', accountId);
+      return this.mintLoginToken(accountId);
+    });
+  }
+
   /** A token with which a machine serves as the account's. `label` says which machine. */
   mintProviderToken(accountId: string, label: string): string {
     const token = newSecret('eigeninference-pt-');

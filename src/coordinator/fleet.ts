@@ -47,6 +47,11 @@ export class Fleet {
     this.changed();
   }
 
+  /** The newest connection of a linked machine: one that was lost may take a while to be noticed. */
+  connectionOf(machineId: string): ProviderSession | undefined {
+    return this.sessions.findLast((session) => session.machineId === machineId);
+  }
+
   /** Ends the connections of a linked machine, at once for routing. */
   expel(machineId: string, reason: string): void {
     for (const session of this.sessions.filter((each) => each.machineId === machineId)) {

@@ -44,7 +44,7 @@ export async function openCoordinator({ home, settings, port, models, log }: Coo
       const caller = accounts.authenticate(token);
       return caller?.via === 'login' && caller.account.id === owner.id;
     },
-    () => accounts.mintLoginToken(owner.id),
+    () => accounts.renewLoginToken(owner.id), // who takes the file away makes its token worthless
   );
   return coordinator;
 }

@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createLocalJWKSet, errors, type CryptoKey, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import { Readable } from 'node:stream';
+import { createLocalJWKSet, errors, type CryptoKey, type JWTVerifyGetKey } from 'jose';
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
 import type { Log } from '../log.js';
@@ -122,7 +123,7 @@ class RemoteKeys {
       const response = await fetch(this.#url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
       if (!response.ok) throw new Error(`it answered ${response.status}`);
       const set = KeySet.parse(tryJson(await boundedText(response)));
-      this.#known = { find: createLocalJWKSet(set as JSONWebKeySet), at: this.#clock.now() };
+      this.#known = { find: createLocalJWKSet(set), at: this.#clock.now() };
     } catch (error) {
       const reason = error instanceof z.ZodError ? 'it does not answer with a key set' : String(error);
       this.#log.warn({ url: this.#url, reason }, 'the keys of the identity provider could not be fetched');
@@ -133,7 +134,8 @@ class RemoteKeys {
 async function boundedText(response: Response): Promise<string> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
-  for await (const part of response.body ?? []) {
+  const body: AsyncIterable<Uint8Array> = response.body ?? Readable.from([]);
+  for await (const part of body) {
     bytes += part.length;
     if (bytes > MAX_KEYS_BYTES) throw new Error(`its answer has more than ${MAX_KEYS_BYTES} bytes`);
     parts.push(part);

@@ -1,7 +1,7 @@
 import { errors, jwtVerify } from 'jose';
 import type { Settings } from '../config.js';
-import { DarkbloomError } from '../errors.js';
-import { credentialOf, type HttpApp } from '../http/app.js';
+import { DarkbloomError, toFailure } from '../errors.js';
+import { credentialOf, type HttpApp, type HttpContext } from '../http/app.js';
 import type { Log } from '../log.js';
 import type { Clock } from '../util/clock.js';
 import type { Accounts } from './accounts.js';
@@ -77,14 +77,14 @@ export function identityProviderOf(
 
 /** Looks at every token that could be of the provider before the routes do; they decide whether they need one. */
 export function identify(app: HttpApp, provider: IdentityProvider, accounts: Accounts): void {
-  app.use('/v1/*', async (context, next) => {
+  app.use('/v1/*', async (context: HttpContext, next) => {
     const token = credentialOf(context);
     if (token?.startsWith('eyJ') === true) {
       const account = await provider
         .subjectOf(token)
         .then((subject) => () => accounts.ofIdentity(provider.issuer, subject).id)
         .catch((error: unknown) => () => {
-          throw error;
+          throw toFailure(error);
         });
       context.set('identity', account);
     }

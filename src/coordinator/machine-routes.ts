@@ -39,7 +39,7 @@ export function addMachineRoutes(app: HttpApp, deps: MachineDeps): void {
     const id = context.req.param('id') ?? '';
     const { model } = checked(WantedModel, await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'));
     if (!accounts.machines(account.id).some((machine) => machine.id === id)) throw noSuchMachine();
-    const session = fleet.sessions.find(({ machineId }) => machineId === id);
+    const session = fleet.connectionOf(id);
     if (session === undefined) {
       throw new DarkbloomError('machine_offline', 'This machine is not connected now.', { retryAfterS: 30 });
     }
@@ -71,7 +71,7 @@ function downloadable(name: string, registry: Registry): string {
 }
 
 function machineView({ id, label, linkedAt }: LinkedMachine, fleet: Fleet): JsonObject {
-  const session = fleet.sessions.find(({ machineId }) => machineId === id);
+  const session = fleet.connectionOf(id);
   return {
     id,
     label,

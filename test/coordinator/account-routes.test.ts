@@ -174,6 +174,16 @@ describe('administration', () => {
     expect(house.coordinator.accounts.find(id)?.acceptUnattested).toBe(true);
   });
 
+  test('gives an account a new login; the old one is dead at once', async () => {
+    const { token: old } = await addAccount('Ada');
+    const { json } = await asOwner('POST', '/v1/admin/accounts/Ada/login');
+    const { login_token: token } = z.object({ login_token: z.string() }).parse(json);
+    expect((await house.call('GET', '/v1/keys', { token: old })).status).toBe(401);
+    expect((await house.call('GET', '/v1/keys', { token })).status).toBe(200);
+    expect(await asOwner('POST', '/v1/admin/accounts/owner/login')).toEqual(refusal(400, 'bad_request'));
+    expect((await asOwner('GET', '/v1/keys')).status).toBe(200);
+  });
+
   test('gives an account money to spend, not to withdraw', async () => {
     const { id, token } = await addAccount('Ada');
     expect(await asOwner('POST', '/v1/admin/credit', { account: 'Ada', amount_usd: 2.5 })).toEqual({
@@ -216,6 +226,7 @@ describe('administration', () => {
 
   test.each([
     ['PATCH', '/v1/admin/accounts/Ada', { accept_unattested: true }],
+    ['POST', '/v1/admin/accounts/Ada/login', undefined],
     ['POST', '/v1/admin/credit', { account: 'Ada', amount_usd: 1 }],
   ])('%s %s of nobody is not found', async (method, path, body) => {
     expect(await asOwner(method, path, body)).toEqual(refusal(404, 'not_found', 'account'));
@@ -225,6 +236,7 @@ describe('administration', () => {
     ['GET', '/v1/admin/accounts'],
     ['POST', '/v1/admin/accounts'],
     ['PATCH', '/v1/admin/accounts/owner'],
+    ['POST', '/v1/admin/accounts/owner/login'],
     ['POST', '/v1/admin/credit'],
   ])("%s %s needs the owner's login, and says so before it looks at the body", async (method, path) => {
     const guest = await addAccount('Ada');

@@ -251,7 +251,7 @@ describe('a pinned key', () => {
   test('is the only one, and only for its own algorithm', async () => {
     const provider = pinned(await exportSPKI(keys.publicKey));
     expect(await provider?.subjectOf(await tokenOf())).toBe(SUBJECT);
-    const refused = (reason: string) =>
+    const refused = (reason: string): unknown =>
       expect.objectContaining({ code: 'unauthorized', message: expect.stringContaining(`(${reason})`) as string });
     const wrong = tokenOf({ key: others.privateKey });
     await expect(provider?.subjectOf(await wrong)).rejects.toThrow(refused('signature'));

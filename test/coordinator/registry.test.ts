@@ -89,6 +89,63 @@ describe('the registry', () => {
   });
 });
 
+describe('models that come with the program', () => {
+  const shipped = (id: string, changes: Partial<Build> = {}) => ({
+    build: build(id, changes),
+    alias: alias(`${id}-alias`, { desiredBuild: id }),
+  });
+  const state = ({ registry }: { registry: Registry }) => [
+    registry.builds().map(({ id, active }) => `${id} ${active ? 'active' : 'retired'}`),
+    registry.aliases().map(({ id }) => id),
+  ];
+
+  test('follow each start: what is gone is retired, and its names go', () => {
+    using house = temporaryRegistry();
+    const { registry } = house;
+    registry.seed([shipped('a'), shipped('b')]);
+    registry.seed([shipped('b', { displayName: 'B' }), shipped('c')]);
+    expect(state(house)).toEqual([
+      ['a retired', 'b active', 'c active'],
+      ['b-alias', 'c-alias'],
+    ]);
+    expect(registry.build('b')?.displayName).toBe('B');
+  });
+
+  test('do not undo what an administrator said', () => {
+    using house = temporaryRegistry();
+    const { registry } = house;
+    registry.seed([shipped('a'), shipped('b')]);
+    registry.setActive('a', false);
+    registry.putBuild(build('mine'));
+    registry.putAlias(alias('b-alias', { desiredBuild: 'mine' }));
+    registry.seed([shipped('a'), shipped('b')]);
+    expect(state(house)).toEqual([
+      ['a retired', 'b active', 'mine active'],
+      ['a-alias', 'b-alias'],
+    ]);
+    expect(registry.alias('b-alias')?.desiredBuild).toBe('mine');
+    registry.seed([]);
+    expect(state(house)).toEqual([
+      ['a retired', 'b retired', 'mine active'],
+      ['a-alias', 'b-alias'],
+    ]);
+  });
+
+  test('do not take a name from what an administrator registered', () => {
+    using house = temporaryRegistry();
+    const { registry } = house;
+    registry.putBuild(build('a-alias'));
+    registry.putBuild(build('v1'));
+    registry.putAlias(alias('b', { desiredBuild: 'v1' }));
+    registry.seed([shipped('a'), shipped('b')]);
+    expect(state(house)).toEqual([
+      ['a active', 'a-alias active', 'v1 active'],
+      ['b', 'b-alias'],
+    ]);
+    expect(registry.alias('b')?.desiredBuild).toBe('v1');
+  });
+});
+
 describe('prices', () => {
   const PLATFORM = { input: 30_000n, output: 165_000n };
   const OWN = { input: 10_000n, output: 20_000n };

@@ -103,8 +103,11 @@ const WITHOUT_DAEMON: Partial<Record<Name, number>> = {
   why: 75,
   local: 1,
   'coordinator account list': 75,
+  'coordinator keys list': 75,
+  'coordinator machines list': 75,
+  'coordinator registry list': 75,
 };
-const NEEDS_DAEMON: readonly Name[] = ['status', 'coordinator account list'];
+const NEEDS_DAEMON: readonly Name[] = NAMES.filter((name) => name === 'status' || name.startsWith('coordinator '));
 
 describe.each([
   ['nothing installed', nothingInstalled, WITHOUT_DAEMON],

@@ -19,7 +19,7 @@ interface Fetching {
 }
 
 /** A machine with one model, whose downloads end when the test says so. */
-function play({ follows = true, refuse = () => undefined as void } = {}) {
+function play({ follows = true, refuse = () => undefined }: { follows?: boolean; refuse?: () => void } = {}) {
   const clock = new ManualClock();
   const connection = new RecordedConnection();
   const fetched: Fetching[] = [];
@@ -35,7 +35,8 @@ function play({ follows = true, refuse = () => undefined as void } = {}) {
     });
   const downloads = new Downloads({ models, fetch: follows ? fetch : undefined, refuse, clock, log: silentLog() });
   downloads.heard(connection);
-  const told = () => connection.framesOf('prefetch_model_status').map(({ model_id, status }) => `${model_id} ${status}`);
+  const told = () =>
+    connection.framesOf('prefetch_model_status').map(({ model_id, status }) => `${model_id} ${status}`);
   return { downloads, connection, clock, fetched, told };
 }
 

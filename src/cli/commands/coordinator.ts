@@ -2,24 +2,25 @@ import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { z } from 'zod';
-import { environment, findHome, loadSettings, type Home, type Settings } from '../../config.js';
+import { environment, findHome, loadSettings, type Settings } from '../../config.js';
 import { catalogModels } from '../../coordinator/catalog-models.js';
 import { openCoordinator, ownerKey } from '../../coordinator/host.js';
-import { DarkbloomError } from '../../errors.js';
 import { createLog } from '../../log.js';
 import { readCatalog } from '../../models/catalog.js';
-import { readDiscovery, refuseSecondDaemon, removeDiscovery, writeDiscovery } from '../../service/discovery.js';
+import { refuseSecondDaemon, removeDiscovery, writeDiscovery } from '../../service/discovery.js';
 import { systemClock } from '../../util/clock.js';
-import { makePrivateFolder, readFileIfPresent } from '../../util/files.js';
+import { makePrivateFolder } from '../../util/files.js';
 import { isLoopback } from '../../util/loopback.js';
 import { VERSION } from '../../util/version.js';
-import type { JsonObject } from '../../inference/types.js';
-import { callCoordinator } from '../coordinator-client.js';
+import { asOwner } from '../as-owner.js';
 import { printJson, SchemaVersion } from '../json-output.js';
 import { warnAboutNetwork } from '../network-warning.js';
 import { listenForStop } from '../stopping.js';
 import { print, printDone, printFact, runningRequests, style } from '../style.js';
 import { addBooksCommands } from './coordinator/books.js';
+import { keysCommand } from './coordinator/keys.js';
+import { machinesCommand } from './coordinator/machines.js';
+import { registryCommand } from './coordinator/registry.js';
 import { portNumber } from './start.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
@@ -59,6 +60,9 @@ export function coordinatorCommand(): Command {
 Examples:
   $ darkbloom-provider coordinator                       run one on port 8787
   $ darkbloom-provider coordinator approve 7KQH-M2XP     let a machine in that ran \`link\`
+  $ darkbloom-provider coordinator machines              which machines are linked, and which are here
+  $ darkbloom-provider coordinator keys create laptop    an API key for your requests, shown once
+  $ darkbloom-provider coordinator registry              models, aliases and prices
   $ darkbloom-provider coordinator account add anna      print anna's login token, once
   $ darkbloom-provider coordinator credit anna 5         give anna 5 USD to spend
   $ darkbloom-provider coordinator audit                 compute every balance again from the rows
@@ -70,6 +74,11 @@ Examples:
     .description('link the machine that shows this code to your account')
     .argument('<code>', 'for example 7KQH-M2XP')
     .action(approve);
+  command
+    .command('deny')
+    .description('refuse the machine that shows this code')
+    .argument('<code>', 'for example 7KQH-M2XP')
+    .action(deny);
   const account = command.command('account').description('accounts of this coordinator');
   account
     .command('add')
@@ -77,6 +86,11 @@ Examples:
     .argument('<name>')
     .option('--accept-unattested', 'its paid requests may be served by other people’s machines, which prove nothing')
     .action(addAccount);
+  account
+    .command('login')
+    .description('print a new login token of an account, once; the former ones are dead at once')
+    .argument('<name>')
+    .action(renewLogin);
   account
     .command('list')
     .description('all accounts with their balances')
@@ -95,6 +109,9 @@ Examples:
     .argument('<usd>', 'amount in USD, for example 2.50', usdAmount)
     .action(credit);
   addBooksCommands(command);
+  command.addCommand(keysCommand());
+  command.addCommand(machinesCommand());
+  command.addCommand(registryCommand());
   return command;
 }
 
@@ -173,10 +190,22 @@ async function approve(code: string): Promise<void> {
   printDone('Approved. The machine connects within a few seconds of its start.');
 }
 
+async function deny(code: string): Promise<void> {
+  await asOwner({ method: 'POST', path: '/v1/device/deny', body: { user_code: code } });
+  printDone('Refused. The machine is not linked.');
+}
+
 async function addAccount(name: string, { acceptUnattested }: { acceptUnattested?: true }): Promise<void> {
   const body = { name, accept_unattested: acceptUnattested ?? false };
   const answer = await asOwner({ method: 'POST', path: '/v1/admin/accounts', body });
   printDone(`Account ${name}. Its login token, shown only now (it makes API keys: POST /v1/keys):`);
+  print(String(answer['login_token']));
+}
+
+async function renewLogin(name: string): Promise<void> {
+  const path = `/v1/admin/accounts/${encodeURIComponent(name)}/login`;
+  const answer = await asOwner({ method: 'POST', path });
+  printDone(`The new login token of ${name}, shown only now:`);
   print(String(answer['login_token']));
 }
 
@@ -203,35 +232,4 @@ async function setConsent(name: string, consent: boolean): Promise<void> {
 async function credit(name: string, usd: number): Promise<void> {
   const answer = await asOwner({ method: 'POST', path: '/v1/admin/credit', body: { account: name, amount_usd: usd } });
   printDone(`${name} now has ${String(answer['balance_usd'])} USD.`);
-}
-
-/** Calls the coordinator that runs in this home, with its owner's token from the 0600 file. */
-async function asOwner(route: {
-  method: 'GET' | 'POST' | 'PATCH';
-  path: string;
-  body?: JsonObject;
-}): Promise<JsonObject> {
-  const home = findHome(environment);
-  return callCoordinator(runningCoordinator(home), { ...route, token: ownerToken(home) });
-}
-
-function runningCoordinator(home: Home): string {
-  const record = readDiscovery(home.discovery);
-  if (record === undefined || record.mode === 'linked') {
-    throw new DarkbloomError(
-      'machine_offline',
-      'No coordinator runs in this home. Start one with `darkbloom-provider coordinator`, or `darkbloom-provider start`.',
-    );
-  }
-  return record.base_url.replace(/\/v1$/u, '');
-}
-
-function ownerToken(home: Home): string {
-  const token = readFileIfPresent(home.ownerToken)?.trim();
-  if (token === undefined)
-    throw new DarkbloomError(
-      'not_logged_in',
-      `${home.ownerToken} is missing. Restart the coordinator: it is made anew.`,
-    );
-  return token;
 }
