@@ -18,10 +18,16 @@ import { limitsOfKey } from './key-limits.js';
 import { Ledger } from './ledger.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
+import { Metrics } from './metrics.js';
 import { addMoneyRoutes } from './money-routes.js';
+import { addOperationsRoutes } from './operations-routes.js';
 import { ProviderSocket } from './provider-socket.js';
+import { StatsReader } from './public-stats.js';
 import { RateLimits, type Rates } from './rate-limits.js';
 import { Registry } from './registry.js';
+
+/** What `/metrics` counts as answers to inference requests. */
+const INFERENCE_PATHS = ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/messages'];
 
 export interface CoordinatorOptions {
   /** The SQLite file. */
@@ -87,17 +93,26 @@ export class Coordinator {
       const gate = new Gate();
       const { feePercent = 0, accountRates: account = {} } = options;
       const rates = new RateLimits({ account, limitsOfKey: (keyId) => limitsOfKey(database, keyId), clock });
-      const money = { ledger, rates, feePercent };
+      const metrics = new Metrics({
+        requestsRunning: () => gate.inside,
+        providersConnected: () => fleet.sessions.length,
+      });
+      const money = { ledger, rates, feePercent, metrics };
       const deps: DoorDeps = { ...money, gate, accounts, registry, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
       app.get('/health', (context) => {
         const draining = gate.closed ? { draining: true } : {};
         return context.json({ status: 'ok', ...draining, providers: fleet.machines.length, version });
       });
+      app.on('POST', INFERENCE_PATHS, async (context, next) => {
+        await next();
+        metrics.responded(context.res.status);
+      });
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
       addModelRoutes(app, deps);
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
+      addOperationsRoutes(app, { accounts, fleet, metrics, stats: new StatsReader(database, clock), clock });
       addMoneyRoutes(app, { accounts, ledger, history: new History(database) });
       const http = await listen(app, options);
       // Only now: whoever holds the port is the one that keeps these books.

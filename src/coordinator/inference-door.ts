@@ -15,6 +15,7 @@ import { FALLBACK_PRICE, holdFor, outputBound, promptBound } from './billing.js'
 import type { Fleet } from './fleet.js';
 import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
+import type { Metrics } from './metrics.js';
 import { RateLimited, type RateLimits } from './rate-limits.js';
 import type { Build, Registry } from './registry.js';
 import { relay } from './relay.js';
@@ -26,6 +27,7 @@ const BYTES_PER_TOKEN = 4;
 export interface DoorDeps {
   accounts: Accounts;
   rates: RateLimits;
+  metrics: Metrics;
   registry: Registry;
   ledger: Ledger;
   fleet: Fleet;
@@ -107,7 +109,10 @@ async function inferInside(
         model: build,
         darkbloom: { owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
       }),
-      serving: (candidate) => (served = { candidate, at: performance.now() }),
+      serving: (candidate) => {
+        served = { candidate, at: performance.now() };
+        deps.metrics.firstToken((served.at - receivedAt) / 1_000);
+      },
       settle: (on, usage) => {
         deps.rates.excess(caller, usage.completionTokens - outputTokens);
         return bill.settle(on, usage);
