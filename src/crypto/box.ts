@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import sodium from 'libsodium-wrappers';
 import { DarkbloomError } from '../errors.js';
 
@@ -15,9 +16,10 @@ export interface KeyPair {
   secretKey: Uint8Array;
 }
 
+/** As `crypto_box_keypair` makes one, with Node's random bytes: the library asks the system for four at a time. */
 export function newKeyPair(): KeyPair {
-  const { publicKey, privateKey } = sodium.crypto_box_keypair();
-  return { publicKey, secretKey: privateKey };
+  const secretKey = new Uint8Array(randomBytes(sodium.crypto_box_SECRETKEYBYTES));
+  return { publicKey: sodium.crypto_scalarmult_base(secretKey), secretKey };
 }
 
 export function toBase64(bytes: Uint8Array): string {
@@ -69,7 +71,7 @@ export class Channel {
 
   /** Seals text under a fresh random nonce. */
   seal(text: string): Sealed {
-    const nonce = sodium.randombytes_buf(sodium.crypto_box_NONCEBYTES);
+    const nonce = randomBytes(sodium.crypto_box_NONCEBYTES);
     const box = sodium.crypto_box_easy_afternm(text, nonce, this.#sharedKey);
     const envelope = new Uint8Array(nonce.length + box.length);
     envelope.set(nonce);
