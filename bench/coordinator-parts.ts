@@ -14,20 +14,12 @@ import { readPosture } from '../src/machine/posture.js';
 import type { Heartbeat, Register } from '../src/protocol/provider-messages.js';
 import { systemClock } from '../src/util/clock.js';
 import { VERSION } from '../src/util/version.js';
-import { closedLoop, type LoopOrder, type LoopResult } from './closed-loop.js';
+import { closedLoop, type LoopOrder } from './closed-loop.js';
+import { BENCH_ALIAS, MACHINE_ROWS, type PartOrder, type PartReport } from './coordinator-orders.js';
 
-/** What the coordinator's suite measures, each in a process of its own: the parent sends one order, then loads. */
-export type PartOrder =
-  | { part: 'coordinator'; database: string }
-  | { part: 'machines'; coordinatorUrl: string; linkTokens: string[] }
-  | { part: 'bare' }
-  | { part: 'load' };
-export type PartReport = { type: 'ready'; url: string } | { type: 'ran'; result: LoopResult };
+/** The processes of the coordinator's suite: the parent sends each one order, and the load generator loads. */
 
-export const BENCH_BUILD = 'local/null';
-export const BENCH_ALIAS = 'null';
-/** The most that a coordinator believes of one machine. */
-export const MACHINE_ROWS = 24;
+const BENCH_BUILD = 'local/null';
 const USAGE = { promptTokens: 20, completionTokens: 2 };
 
 const log = silentLog();

@@ -13,7 +13,7 @@ import { systemClock } from '../src/util/clock.js';
 import type { Lifetime } from '../src/util/lifetime.js';
 import type { LoopOrder, LoopResult } from './closed-loop.js';
 import { inTurn, valuesOf, type Series } from './compare.js';
-import { BENCH_ALIAS, MACHINE_ROWS, type PartOrder, type PartReport } from './coordinator-parts.js';
+import { BENCH_ALIAS, MACHINE_ROWS, type PartOrder, type PartReport } from './coordinator-orders.js';
 import type { Floor } from './floors.js';
 import { useOf } from './processes.js';
 import { median, pairedDifferences, quantile } from './statistics.js';
