@@ -3,9 +3,9 @@ import { medianInterval, pairedDifferences, pairedRatios, type Spread } from './
 
 /** What must be reached, and what is aimed at. */
 
-interface Floor {
+export interface Floor {
   name: string;
-  unit: 'ratio' | 'ms' | 'share';
+  unit: 'ratio' | 'ms' | 'share' | 'rate';
   better: 'higher' | 'lower';
   floor: number;
   aim: number;

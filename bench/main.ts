@@ -5,6 +5,7 @@ import { VERSION } from '../src/util/version.js';
 import { benchModel } from './bench-model.js';
 import { exitOnSignals } from './child.js';
 import { compare, ratios, summaries, type Series } from './compare.js';
+import { benchCoordinator, COORDINATOR_FLOORS } from './coordinator-suite.js';
 import { judge } from './floors.js';
 import { growth } from './growth.js';
 import { parseOptions, USAGE, type Options } from './options.js';
@@ -19,6 +20,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   compare: runCompare,
   floors: runFloors,
   growth: runGrowth,
+  coordinator: runCoordinator,
 };
 
 async function runCompare(options: Options, life: Lifetime): Promise<boolean> {
@@ -49,6 +51,18 @@ async function runGrowth(options: Options, life: Lifetime): Promise<boolean> {
   if (options.json) printJson(options, { series: summaries(series) });
   else print(seriesTable(summaries(series)));
   return true;
+}
+
+async function runCoordinator(options: Options, life: Lifetime): Promise<boolean> {
+  const { series, problems } = await benchCoordinator(options, life, progress);
+  const floors = judge(series, COORDINATOR_FLOORS);
+  if (options.json) printJson(options, { floors, problems, series: summaries(series) });
+  else {
+    print(seriesTable(summaries(series)));
+    for (const problem of problems) print(`PROBLEM: ${problem}`);
+    print(`\n${floorTable(floors)}`);
+  }
+  return problems.length === 0 && floors.every(({ verdict }) => verdict !== 'not met');
 }
 
 function modelOf({ model, rows, contextTokens, threads }: Options) {

@@ -37,6 +37,8 @@ export const USAGE = `usage: npm run bench -- [SUITE] [options]
 suites
   compare                 the same loads on every contender, interleaved (default); exit code 1 when a request failed
   floors                  compare, then judge every figure that has a floor; exit code 1 also when one is not met
+  coordinator             what the coordinator adds with a null engine, beside a bare handler; of the options, --repeats
+                          and --json; exit code 1 also when a floor is not met
   growth                  how cost grows with rows, prompt length, loaded models and waiting clients
 
 options

@@ -13,7 +13,7 @@ export interface ProcessUse {
 const TICKS_PER_SECOND = 100;
 
 /** @throws Error when there is no such process any more. */
-function useOf(pid: number): ProcessUse {
+export function useOf(pid: number): ProcessUse {
   const use = process.platform === 'linux' ? linuxUse(pid) : listed(['-p', String(pid)])[0];
   if (use === undefined) throw new Error(`There is no process ${pid} any more.`);
   return use;

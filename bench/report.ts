@@ -78,6 +78,8 @@ function inUnit(value: number, unit: Judged['unit']): string {
       return `${value.toFixed(1)} ms`;
     case 'share':
       return `${(value * 100).toFixed(1)} %`;
+    case 'rate':
+      return `${value.toFixed(0)}/s`;
     default:
       return unit satisfies never;
   }

@@ -160,6 +160,7 @@ export function readDatabase<T>(path: string, read: (reader: DatabaseReader) => 
   } catch (error) {
     throw DAMAGED.has(systemErrorCode(error) ?? '') ? damaged(path, error) : error;
   } finally {
+    if (db.inTransaction) db.exec('ROLLBACK'); // the library keeps a closed file open while a statement is in memory
     db.close();
   }
 }

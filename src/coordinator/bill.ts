@@ -1,5 +1,6 @@
 import type { Usage } from '../inference/types.js';
 import type { Ledger, RefundReason, RouteMode } from './ledger.js';
+import type { Metrics } from './metrics.js';
 import type { Registry } from './registry.js';
 import type { Candidate } from './routing.js';
 
@@ -16,6 +17,7 @@ interface BilledRequest {
 interface BillDeps {
   ledger: Ledger;
   registry: Registry;
+  metrics: Metrics;
   /** The platform's part of a paid request, in whole percent. */
   feePercent: number;
 }
@@ -48,7 +50,7 @@ export class Bill {
   /** A machine completed it. After another end nothing happens. */
   async settle({ machine, build }: Candidate, usage: Usage): Promise<void> {
     if (this.#state === 'ended') return;
-    const { ledger, registry, feePercent } = this.#deps;
+    const { ledger, registry, metrics, feePercent } = this.#deps;
     const providerAccountId = machine.accountId ?? '';
     const completion = {
       ...this.#request,
@@ -59,15 +61,20 @@ export class Bill {
       completionTokens: usage.completionTokens,
       feePercent,
     };
-    await ledger.together(() => ledger.settle({ ...completion, price: registry.priceFor(build, providerAccountId) }));
+    const price = registry.priceFor(build, providerAccountId);
+    const settlement = await ledger.together(() => ledger.settle({ ...completion, price }));
     this.#state = 'ended';
+    if (settlement === undefined) return;
+    const tokens = { prompt: usage.promptTokens, completion: usage.completionTokens };
+    metrics.settled(this.#request.routeMode, tokens, settlement.cost);
   }
 
   /** There is nothing to pay for. After another end nothing happens. */
   async refund(reason: RefundReason): Promise<void> {
     if (this.#state !== 'held') return;
-    const { ledger } = this.#deps;
+    const { ledger, metrics } = this.#deps;
     await ledger.together(() => ledger.refund(this.#request.requestId, reason));
     this.#state = 'ended';
+    metrics.refunded(reason);
   }
 }

@@ -24,11 +24,17 @@ import { Ledger } from './ledger.js';
 import { addMachineRoutes } from './machine-routes.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
+import { Metrics } from './metrics.js';
 import { addMoneyRoutes } from './money-routes.js';
+import { addOperationsRoutes } from './operations-routes.js';
 import { ProviderSocket } from './provider-socket.js';
+import { StatsReader } from './public-stats.js';
 import { RateLimits, type Rates } from './rate-limits.js';
 import { addRegistryRoutes } from './registry-routes.js';
 import { Registry } from './registry.js';
+
+/** What `/metrics` counts as answers to inference requests. */
+const INFERENCE_PATHS = ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/messages'];
 
 export interface CoordinatorOptions {
   /** The SQLite file. */
@@ -96,7 +102,11 @@ export class Coordinator {
       const gate = new Gate();
       const { feePercent = 0, accountRates: account = {} } = options;
       const rates = new RateLimits({ account, limitsOfKey: (keyId) => limitsOfKey(database, keyId), clock });
-      const money = { ledger, rates, feePercent };
+      const metrics = new Metrics({
+        requestsRunning: () => gate.inside,
+        providersConnected: () => fleet.sessions.length,
+      });
+      const money = { ledger, rates, feePercent, metrics };
       const deps: DoorDeps = { ...money, gate, accounts, registry, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
       if (options.identity !== undefined) identify(app, options.identity, accounts);
@@ -108,6 +118,10 @@ export class Coordinator {
         const { closed: draining, inside: inflight } = gate;
         return context.json({ draining, inflight, ready: !draining }, draining ? 503 : 200);
       });
+      app.on('POST', INFERENCE_PATHS, async (context, next) => {
+        await next();
+        metrics.responded(context.res.status);
+      });
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
       app.post('/v1/completions', (context) => infer(context, openAiCompletions, deps));
       app.post('/v1/responses', (context) => infer(context, openAiResponses, deps));
@@ -118,6 +132,7 @@ export class Coordinator {
       addModelRoutes(app, deps);
       addRegistryRoutes(app, deps);
       addAccountRoutes(app, { accounts, ledger });
+      addOperationsRoutes(app, { accounts, fleet, metrics, stats: new StatsReader(database, clock), clock });
       addMoneyRoutes(app, { accounts, ledger, history: new History(database) });
       addKeyRoutes(app, { accounts, ledger, clock });
       addDeviceRoutes(app, { accounts, deviceLogin: new DeviceLogin(database, clock, accounts) });

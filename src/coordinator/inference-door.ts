@@ -16,6 +16,7 @@ import { FALLBACK_PRICE, holdFor, outputBound, promptBound } from './billing.js'
 import type { Fleet } from './fleet.js';
 import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
+import type { Metrics } from './metrics.js';
 import { RateLimited, type RateLimits } from './rate-limits.js';
 import type { Build, Registry } from './registry.js';
 import type { Shape } from './breakers.js';
@@ -30,6 +31,7 @@ const BYTES_PER_TOKEN = 4;
 export interface DoorDeps {
   accounts: Accounts;
   rates: RateLimits;
+  metrics: Metrics;
   registry: Registry;
   ledger: Ledger;
   fleet: Fleet;
@@ -134,7 +136,10 @@ async function inferInside(
         model: build,
         darkbloom: { op: dialect.op, owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
       }),
-      serving: (candidate) => (served = { candidate, at: performance.now() }),
+      serving: (candidate) => {
+        served = { candidate, at: performance.now() };
+        deps.metrics.firstToken((served.at - receivedAt) / 1_000);
+      },
       settle: async (on, usage) => {
         if (isFree) return;
         deps.rates.excess(caller, usage.completionTokens - outputTokens);

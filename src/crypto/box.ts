@@ -11,10 +11,10 @@ export interface KeyPair {
   secretKey: Uint8Array;
 }
 
+/** As `crypto_box_keypair` makes one, with Node's random bytes: the library asks the system for four at a time. */
 export function newKeyPair(): KeyPair {
-  // the library's own randomness comes in pieces of four bytes, each a call out of its sandbox
-  const { publicKey, privateKey } = sodium.crypto_box_seed_keypair(randomBytes(sodium.crypto_box_SEEDBYTES));
-  return { publicKey, secretKey: privateKey };
+  const secretKey = new Uint8Array(randomBytes(sodium.crypto_box_SECRETKEYBYTES));
+  return { publicKey: sodium.crypto_scalarmult_base(secretKey), secretKey };
 }
 
 export function toBase64(bytes: Uint8Array): string {

@@ -12,7 +12,7 @@ import { StartedCoordinator } from './started-coordinator.js';
 export const BUILD = 'local/tiny';
 export const ALIAS = 'tiny';
 /** Its prompt, as it counts for a hold. */
-export const PROMPT = [{ role: 'user', content: 'Hello!' }];
+const PROMPT = [{ role: 'user', content: 'Hello!' }];
 const PROMPT_BYTES = BigInt(JSON.stringify(PROMPT).length);
 
 const MODEL: Build = {

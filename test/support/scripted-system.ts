@@ -31,13 +31,16 @@ type Play = (request: ChatRequest, signal: AbortSignal) => AsyncIterable<ChatEve
 export class ScriptedSystem implements AsyncDisposable, Generator {
   readonly coordinator: Coordinator;
   readonly apiKey: string;
+  /** The SQLite file. */
+  readonly database: string;
   /** What the machine was asked, the last one at the end. */
   readonly requests: ChatRequest[] = [];
   readonly #life: Lifetime;
   #play: Play = () => [];
 
-  private constructor(coordinator: Coordinator, life: Lifetime) {
+  private constructor(coordinator: Coordinator, database: string, life: Lifetime) {
     this.coordinator = coordinator;
+    this.database = database;
     this.apiKey = coordinator.accounts.keys.create(coordinator.owner.id, { name: 'test' }).secret;
     this.#life = life;
   }
@@ -58,7 +61,7 @@ export class ScriptedSystem implements AsyncDisposable, Generator {
       log,
     });
     life.own(() => coordinator.close());
-    const system = new ScriptedSystem(coordinator, life);
+    const system = new ScriptedSystem(coordinator, join(folder, 'coordinator.db'), life);
     await system.#link();
     return system;
   }
