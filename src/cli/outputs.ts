@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { StatusOutput } from '../service/status.js';
 import { ConfigGetOutput, ConfigShowOutput } from './commands/config.js';
 import { AccountsOutput } from './commands/coordinator.js';
+import { MachinesOutput } from './commands/coordinator/machines.js';
 import { DoctorOutput } from './commands/doctor.js';
 import { LocalOutput } from './commands/local.js';
 import { LogsOutput } from './commands/logs.js';
@@ -36,6 +37,7 @@ export const OUTPUTS = {
   'config show': { schema: ConfigShowOutput, meaning: 'Every setting, and who set it.' },
   'config get': { schema: ConfigGetOutput, meaning: 'One setting, and who set it.' },
   'coordinator account list': { schema: AccountsOutput, meaning: 'Accounts of the coordinator in this home.' },
+  'coordinator machines': { schema: MachinesOutput, meaning: 'Machines connected to the coordinator in this home.' },
   report: { schema: ReportOutput, meaning: 'What a bug report needs, without what is private.' },
   'uninstall --dry-run': { schema: UninstallOutput, meaning: 'What `uninstall` would remove.' },
 } as const satisfies Record<string, { schema: z.ZodType; meaning: string }>;

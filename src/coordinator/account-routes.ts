@@ -52,6 +52,15 @@ function addKeyRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {
     if (key === undefined) throw noSuchKey();
     return context.json(view(key));
   });
+  app.patch('/v1/keys/:id', async (context) => {
+    const account = loggedIn(context, accounts);
+    const { disabled } = await adminBody(context, KeySwitch);
+    const id = context.req.param('id');
+    accounts.keys.setDisabled(account.id, id, disabled);
+    const key = accounts.keys.find(account.id, id);
+    if (key === undefined) throw noSuchKey();
+    return context.json(view(key));
+  });
   app.delete('/v1/keys/:id', (context) => {
     const account = loggedIn(context, accounts);
     if (!accounts.keys.revoke(account.id, context.req.param('id'))) throw noSuchKey();
@@ -65,7 +74,7 @@ function noSuchKey(): DarkbloomError {
 
 /** Management needs a login: an API key that leaked must not be able to make more keys.
  *  @throws DarkbloomError `unauthorized`, `forbidden`. */
-function loggedIn(context: HttpContext, accounts: Accounts): Account {
+export function loggedIn(context: HttpContext, accounts: Accounts): Account {
   const caller = authenticate(context, accounts);
   if (caller.via === 'login') return caller.account;
   throw new DarkbloomError(
@@ -161,6 +170,7 @@ async function stringField(context: HttpContext, name: string): Promise<string> 
 
 const NewAccount = z.strictObject({ name: z.string(), accept_unattested: z.boolean().default(false) });
 const Consent = z.strictObject({ accept_unattested: z.boolean() });
+const KeySwitch = z.strictObject({ disabled: z.boolean() });
 const Credit = z.strictObject({ account: z.string(), amount_usd: z.number().min(MIN_CREDIT_USD).max(MAX_CREDIT_USD) });
 
 function addAdminRoutes(app: HttpApp, { accounts, ledger }: AccountDeps): void {

@@ -1,5 +1,6 @@
 import { Database } from '../database.js';
 import { createApp } from '../http/app.js';
+import { ownNames } from '../http/page-guard.js';
 import { listen, type HttpServer } from '../http/server.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import { openAiChat } from '../inference/openai.js';
@@ -15,6 +16,9 @@ import { infer, type DoorDeps } from './inference-door.js';
 import { Ledger } from './ledger.js';
 import { MIGRATIONS } from './migrations.js';
 import { addModelRoutes } from './model-routes.js';
+import { addOwnRoutes } from './own-routes.js';
+import { PageSessions } from './page-sessions.js';
+import { addPages } from './pages.js';
 import { ProviderSocket } from './provider-socket.js';
 import { Registry } from './registry.js';
 
@@ -27,6 +31,8 @@ export interface CoordinatorOptions {
   version: string;
   /** Models that this coordinator knows from the start. */
   models: readonly KnownModel[];
+  /** The owner's API key that programs on this machine use; `undefined` where none is kept. */
+  readOwnerKey: () => string | undefined;
   clock: Clock;
   log: Log;
 }
@@ -76,6 +82,8 @@ export class Coordinator {
       const gate = new Gate();
       const deps: DoorDeps = { gate, accounts, registry, ledger, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
+      const names = ownNames(options.host);
+      addPages(app, { accounts, sessions: new PageSessions(clock), names, readOwnerKey: options.readOwnerKey });
       app.get('/health', (context) => {
         const draining = gate.closed ? { draining: true } : {};
         return context.json({ status: 'ok', ...draining, providers: fleet.machines.length, version });
@@ -83,6 +91,7 @@ export class Coordinator {
       app.post('/v1/chat/completions', (context) => infer(context, openAiChat, deps));
       app.post('/v1/messages', (context) => infer(context, anthropicMessages, deps));
       addModelRoutes(app, deps);
+      addOwnRoutes(app, { database, ...deps });
       addAccountRoutes(app, { accounts, ledger, deviceLogin: new DeviceLogin(database, clock, accounts) });
       const http = await listen(app, options);
       // Only now: whoever holds the port is the one that keeps these books.

@@ -1,7 +1,7 @@
 import type { Home, Settings } from '../config.js';
 import type { Log } from '../log.js';
 import { systemClock } from '../util/clock.js';
-import { keptSecret } from '../util/files.js';
+import { keptSecret, readFileIfPresent } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import type { KnownModel } from './catalog-models.js';
 import { Coordinator } from './coordinator.js';
@@ -24,6 +24,7 @@ export async function openCoordinator({ home, settings, port, models, log }: Coo
     selfRouteDefault: settings.coordinator.self_route_default,
     version: VERSION,
     models,
+    readOwnerKey: () => readFileIfPresent(home.ownerKey)?.trim(),
     clock: systemClock,
     log,
   });

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Channel, newKeyPair, parsePublicKey } from '../crypto/box.js';
+import { SpeedMeter } from '../engine/speed-meter.js';
 import { DarkbloomError } from '../errors.js';
 import { readChunk, type ChunkContent } from '../inference/chunk-reader.js';
 import type { JsonObject } from '../inference/types.js';
@@ -79,6 +80,9 @@ export class ProviderSession {
   /** Nonces of challenges that are over, the newest last. */
   readonly #over: string[] = [];
   #trust: Trust = NEW_TRUST;
+  readonly #written: SpeedMeter;
+  /** Milliseconds since the Unix epoch, like the next. */
+  readonly connectedAt: number;
   heardAt: number;
 
   constructor(register: Register, options: SessionOptions) {
@@ -86,7 +90,9 @@ export class ProviderSession {
     this.#options = options;
     this.#publicKey = register.public_key === undefined ? undefined : parsePublicKey(register.public_key);
     this.#models = new Map(register.models.map((model) => [model.id, model]));
-    this.heardAt = options.clock.now();
+    this.#written = new SpeedMeter(options.clock);
+    this.connectedAt = options.clock.now();
+    this.heardAt = this.connectedAt;
   }
 
   /** The facts that routing looks at. */
@@ -109,6 +115,11 @@ export class ProviderSession {
 
   get running(): number {
     return this.#attempts.size;
+  }
+
+  /** Pieces of answers that it wrote for this coordinator in each of the last 60 s, the oldest first. */
+  get tokensPerSecond(): number[] {
+    return this.#written.history();
   }
 
   receive(message: ProviderMessage): void {
@@ -253,6 +264,7 @@ export class ProviderSession {
       if (encrypted_data === undefined || !fromThem || (data ?? '') !== '')
         throw new Error('a chunk in clear or of another key');
       const content = readChunk(attempt.channel.open(encrypted_data.ciphertext));
+      for (const event of content?.events ?? []) if (event.type !== 'tool_call') this.#written.count();
       if (content !== undefined) this.#deliver(message.request_id, { type: 'chunk', content });
     } catch {
       this.#options.log.error({ provider: this.id }, 'an answer was not sealed as promised');

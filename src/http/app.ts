@@ -9,7 +9,11 @@ import type { Log } from '../log.js';
 /** Rules that hold on every route: paths, request ids, error bodies. */
 
 export interface HttpVariables {
-  Variables: { requestId: string };
+  Variables: {
+    requestId: string;
+    /** SHA-256 of the login token that this page's session was opened with. */
+    loginHash?: string;
+  };
 }
 export type HttpContext = Context<HttpVariables>;
 export type HttpApp = Hono<HttpVariables>;

@@ -14,6 +14,8 @@ function endpoint(generator = new ScriptedGenerator({ says: ['Hel', 'lo'] }), re
     models: () => [{ alias: 'tiny' }, { alias: 'big' }],
     token: TOKEN,
     refuse,
+    coordinatorUrl: 'http://studio.local:8787',
+    host: '127.0.0.1',
     version: '0.7.0',
     now: () => 1_782_054_245_678,
     log: silentLog(),

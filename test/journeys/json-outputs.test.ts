@@ -102,8 +102,9 @@ const WITHOUT_DAEMON: Partial<Record<Name, number>> = {
   why: 75,
   local: 1,
   'coordinator account list': 75,
+  'coordinator machines': 75,
 };
-const NEEDS_DAEMON: readonly Name[] = ['status', 'coordinator account list'];
+const NEEDS_DAEMON: readonly Name[] = ['status', 'coordinator account list', 'coordinator machines'];
 
 describe.each([
   ['nothing installed', nothingInstalled, WITHOUT_DAEMON],

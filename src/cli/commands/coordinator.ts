@@ -18,6 +18,7 @@ import { printJson, SchemaVersion } from '../json-output.js';
 import { warnAboutNetwork } from '../network-warning.js';
 import { listenForStop } from '../stopping.js';
 import { print, printDone, printFact, runningRequests, style } from '../style.js';
+import { machinesCommand } from './coordinator/machines.js';
 import { portNumber } from './start.js';
 
 /** Running requests get so long to end before a stop cuts them off. */
@@ -60,6 +61,7 @@ Examples:
     .description('link the machine that shows this code to your account')
     .argument('<code>', 'for example 7KQH-M2XP')
     .action(approve);
+  command.addCommand(machinesCommand(() => asOwner({ method: 'GET', path: '/v1/me/machines' })));
   const account = command.command('account').description('accounts of this coordinator');
   account
     .command('add')
