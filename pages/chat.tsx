@@ -136,17 +136,17 @@ export class Chat extends Component<ChatProps, ChatState> {
             onKeyDown={this.#key}
           />
           <div class="row">
-            <label class="model">
-              <span class="unseen">Model</span>
-              <select ref={this.#model} disabled={models.length === 0}>
-                {models.length === 0 ? <option value="">no model online</option> : null}
-                {models.map((id) => (
-                  <option key={id} value={id}>
-                    {id}
-                  </option>
-                ))}
-              </select>
+            <label for="model" class="unseen">
+              Model
             </label>
+            <select id="model" ref={this.#model} disabled={models.length === 0}>
+              {models.length === 0 ? <option value="">no model online</option> : null}
+              {models.map((id) => (
+                <option key={id} value={id}>
+                  {id}
+                </option>
+              ))}
+            </select>
             {stop === undefined ? (
               <button type="submit" class="primary" disabled={models.length === 0}>
                 Send

@@ -25,7 +25,7 @@ export function usageSeries(database: Database, accountId: string, since: number
          sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
          sum(cost_micro_usd) AS cost_micro_usd
        FROM usage WHERE account_id = ? AND created_at >= ?
-       GROUP BY at, alias ORDER BY at DESC, alias LIMIT ${MAX_SERIES_ROWS}`,
+       GROUP BY at, alias ORDER BY at DESC, alias DESC LIMIT ${MAX_SERIES_ROWS}`,
       accountId,
       since,
     )
