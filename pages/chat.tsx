@@ -70,20 +70,28 @@ export class Chat extends Component<ChatProps, ChatState> {
 
   async #answer(model: string, messages: ChatMessage[], signal: AbortSignal): Promise<void> {
     const meter = new Meter();
+    const written = { text: '', reasoning: '' };
+    let frame: number | undefined; // a fast model writes more often than a screen can show
+    const show = (facts: string) => {
+      if (frame !== undefined) cancelAnimationFrame(frame);
+      frame = undefined;
+      this.#change((answer) => ({ ...answer, ...written, facts }));
+    };
     try {
       for await (const part of chat(model, messages, signal)) {
         if (part.type === 'usage') meter.tokens = part.tokens;
         else if (part.type === 'end') meter.ended(part.reason);
         else {
           meter.piece();
-          this.#change((answer) => ({ ...answer, [part.type]: answer[part.type] + part.text, facts: meter.live() }));
+          written[part.type] += part.text;
+          frame ??= requestAnimationFrame(() => show(meter.live()));
         }
       }
-      this.#change((answer) => ({ ...answer, facts: meter.whole() }));
+      show(meter.whole());
       this.setState({ said: 'The answer is complete.' });
     } catch (error) {
       const stopped = signal.aborted;
-      this.#change((answer) => ({ ...answer, facts: stopped ? 'Stopped.' : 'Not answered.' }));
+      show(stopped ? 'Stopped.' : 'Not answered.');
       this.setState(stopped ? { said: 'Stopped.' } : { problem: messageOf(error) });
       if (error instanceof ApiError && error.status === 401) this.props.signedOut();
     }

@@ -1,7 +1,7 @@
 import { ApiError, call } from './api.js';
 import { Component, h, render } from './preact.js';
 import { SignedIn } from './signed-in.js';
-import { messageOf, Problem, Words } from './words.js';
+import { addressForOthers, isLoopback, messageOf, Problem, Words } from './words.js';
 
 interface LinkState {
   approved?: string | undefined;
@@ -34,7 +34,13 @@ class LinkPage extends Component<{ signedOut: () => void }, LinkState> {
       <div class="narrow">
         <h1>Link a machine</h1>
         <p>On the machine that shall serve this coordinator:</p>
-        <pre class="command">darkbloom-provider link {location.origin}</pre>
+        <pre class="command">darkbloom-provider link {addressForOthers(location)}</pre>
+        {isLoopback(location.hostname) ? (
+          <p class="hint">
+            ADDRESS is the name or address of this machine in your network. The coordinator must listen there:{' '}
+            <code>darkbloom-provider coordinator --host 0.0.0.0</code>.
+          </p>
+        ) : null}
         <form onSubmit={this.#submit}>
           <label for="code">The code that it shows</label>
           <input

@@ -101,8 +101,7 @@ export function MachineList({ live }: { live: Machines | undefined }) {
 function NoMachine({ linked }: { linked: boolean }) {
   const step = linked
     ? 'Your machine is not connected. Start it with `darkbloom-provider start`.'
-    : 'No machine is linked to this account. On one, run `darkbloom-provider link ' +
-      `${location.origin}\`, then approve its code on the page “Link a machine”.`;
+    : 'No machine is linked to this account. The page “Link a machine” says how.';
   return (
     <p class="empty">
       <strong>No machine online.</strong> <Words text={step} />
@@ -129,10 +128,12 @@ function MachineItem({ machine }: { machine: Machine }) {
       )}
       <ul class="plain models">
         {machine.models.map((model) => (
-          <li key={model.build} class="row">
-            <span class="name">{model.id}</span>
-            <span class="dim">{modelFacts(model)}</span>
-            <Badge word={MODEL_STATES[model.state].word} tone={MODEL_STATES[model.state].tone} />
+          <li key={model.build}>
+            <div class="row">
+              <span class="name">{model.id}</span>
+              <Badge word={MODEL_STATES[model.state].word} tone={MODEL_STATES[model.state].tone} />
+            </div>
+            <Dim text={modelFacts(model)} />
           </li>
         ))}
       </ul>
@@ -151,6 +152,11 @@ function modelFacts({ running, waiting, decode_tps: speed }: MachineModel): stri
     ...(waiting > 0 ? [`${waiting} waiting`] : []),
     ...(speed === undefined ? [] : [`${Math.round(speed)} tokens/s each`]),
   ].join(' · ');
+}
+
+/** A line beneath a name; none when there is nothing to say. */
+export function Dim({ text }: { text: string }) {
+  return text === '' ? null : <p class="dim">{text}</p>;
 }
 
 export function Badge({ word, tone }: { word: string; tone: string }) {

@@ -1,6 +1,6 @@
 import type { Machine, Model } from './api.js';
 import { h } from './preact.js';
-import { Badge } from './live.js';
+import { Badge, Dim } from './live.js';
 
 /** Every name that a request may use, and whether a machine of one's own would answer it. */
 export function ModelList({
@@ -39,14 +39,16 @@ function ModelItem({ model, machines }: { model: Model; machines: number }) {
     ...(context === undefined ? [] : [`${context.toLocaleString('en')} tokens of context`]),
   ];
   return (
-    <li class="row item">
-      <span class="name">{model.id}</span>
-      <span class="dim">{facts.join(' · ')}</span>
-      {machines > 0 ? (
-        <Badge word={machines === 1 ? 'On 1 machine' : `On ${machines} machines`} tone="good" />
-      ) : (
-        <Badge word="On no machine" tone="calm" />
-      )}
+    <li class="item">
+      <div class="row">
+        <span class="name">{model.id}</span>
+        {machines > 0 ? (
+          <Badge word={machines === 1 ? 'On 1 machine' : `On ${machines} machines`} tone="good" />
+        ) : (
+          <Badge word="On no machine" tone="calm" />
+        )}
+      </div>
+      <Dim text={facts.join(' · ')} />
     </li>
   );
 }

@@ -1,6 +1,6 @@
 import { call, type Session } from './api.js';
 import { Component, Fragment, h } from './preact.js';
-import { messageOf, Problem, Words } from './words.js';
+import { isLoopback, messageOf, Problem, Words } from './words.js';
 
 /** Who is signed in: exchanges the one-time code in the address, if there is one, and takes it out of the address.
  *  @throws ApiError */
@@ -73,5 +73,5 @@ export class SignIn extends Component<SignInProps, { problem?: string | undefine
 }
 
 function isInClear(): boolean {
-  return location.protocol === 'http:' && !/^(localhost|127\.|\[::1\])/u.test(location.hostname);
+  return location.protocol === 'http:' && !isLoopback(location.hostname);
 }

@@ -22,6 +22,15 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** What another machine dials. Nobody else reaches this one by the loopback address that a person may stand on. */
+export function addressForOthers({ hostname, protocol, port, origin }: Location): string {
+  return isLoopback(hostname) ? `${protocol}//ADDRESS:${port}` : origin;
+}
+
+export function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
+}
+
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
