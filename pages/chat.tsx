@@ -228,18 +228,18 @@ class Meter {
 
   live(): string {
     const speed = this.#speed(this.#pieces);
-    return [...(speed === undefined ? [] : [`${speed} tokens/s`]), FREE].join(' · ');
+    return [...(speed === undefined ? [] : [`${speed.toLocaleString('en')} tokens/s`]), FREE].join(' · ');
   }
 
   whole(): string {
     const tokens = this.tokens ?? this.#pieces;
     const speed = this.#speed(tokens);
-    const first = this.#firstAt === undefined ? undefined : ((this.#firstAt - this.#startedAt) / 1_000).toFixed(1);
+    const firstMs = this.#firstAt === undefined ? undefined : this.#firstAt - this.#startedAt;
     return [
       ...(this.#reason === 'length' ? ['cut at the length limit'] : []),
       `${tokens} tokens`,
-      ...(speed === undefined ? [] : [`${speed} tokens/s`]),
-      ...(first === undefined ? [] : [`first word after ${first} s`]),
+      ...(speed === undefined ? [] : [`${speed.toLocaleString('en')} tokens/s`]),
+      ...(firstMs === undefined ? [] : [`first word after ${duration(firstMs)}`]),
       FREE,
     ].join(' · ');
   }
@@ -249,4 +249,8 @@ class Meter {
     const seconds = (this.#lastAt - (this.#firstAt ?? 0)) / 1_000;
     return tokens > 1 && seconds > 0 ? Math.round((tokens - 1) / seconds) : undefined;
   }
+}
+
+function duration(ms: number): string {
+  return ms < 1_000 ? `${Math.round(ms)} ms` : `${(ms / 1_000).toFixed(1)} s`;
 }

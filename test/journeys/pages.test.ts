@@ -5,15 +5,18 @@ import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { browserCommand } from '../../src/cli/open-console.js';
 import { environment } from '../../src/config.js';
 import { MIGRATIONS } from '../../src/coordinator/migrations.js';
 import { Database } from '../../src/database.js';
+import { writeDiscovery } from '../../src/service/discovery.js';
 import { StartedCoordinator } from '../coordinator/started-coordinator.js';
 import { HAS_CHROMIUM, openBrowser, Visit } from '../support/browser.js';
-import { RunningCommand } from '../support/command.js';
+import { runCommand, RunningCommand } from '../support/command.js';
 import { eventually } from '../support/eventually.js';
 import { loopModel } from '../support/made-models.js';
 import { RunningDaemon } from '../support/running-daemon.js';
+import { TemporaryHome } from '../support/temporary-home.js';
 
 /** Chromium tells a refused request as an error of the page; only what a test provokes is expected. */
 const REFUSED = (status: number) => expect.stringContaining(`status of ${status}`) as string;
@@ -46,9 +49,16 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     await page.getByRole('button', { name: 'Sign out' }).waitFor();
   }
 
+  /** Signed in already, without the form. */
   async function signedIn(options: Parameters<typeof Visit.start>[1] = {}): Promise<Visit> {
     const visit = await Visit.start(browser, options);
-    await signIn(visit.page);
+    const session = await daemon.call('POST', '/pages/session', {
+      body: { token: daemon.ownerToken },
+      headers: { origin: daemon.url },
+    });
+    await visit.keepCookie(daemon.url, session.headers.getSetCookie()[0] ?? '');
+    await visit.page.goto(daemon.url);
+    await visit.page.getByRole('button', { name: 'Sign out' }).waitFor();
     return visit;
   }
 
@@ -124,7 +134,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     await page.getByLabel('Message').press('Enter');
     await expectText(
       lastFacts(page),
-      /^\d+ tokens · \d+ tokens\/s · first word after \d+\.\d s · free: your own machine$/u,
+      /^\d+ tokens · [\d,]+ tokens\/s · first word after [\d.]+ m?s · free: your own machine$/u,
     );
     expect(await page.locator('.answer > p').first().innerText()).toMatch(/\w+ \w+/u);
     expect(daemon.countRows()).toMatchObject({ usage: before.usage + 1, ledger: before.ledger });
@@ -132,7 +142,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     await page.getByLabel('Model', { exact: true }).selectOption('loop');
     await page.getByLabel('Message').fill('go');
     await page.getByRole('button', { name: 'Send' }).click();
-    await expectText(lastFacts(page), /^\d+ tokens\/s · free: your own machine$/u);
+    await expectText(lastFacts(page), /^[\d,]+ tokens\/s · free: your own machine$/u);
     await expectText(page.locator('#speed'), /[1-9]/u); // the figure over the page moves while it is written
     await page.getByRole('button', { name: 'Stop' }).click();
     await expectText(lastFacts(page), /^Stopped\.$/u);
@@ -404,3 +414,30 @@ function fillBooks({ home }: RunningDaemon): void {
   });
   database.close();
 }
+
+test('`coordinator machines` tells the same in a terminal', async () => {
+  await using daemon = await RunningDaemon.start();
+  const { code, stdout } = await runCommand(['coordinator', 'machines'], daemon.home.folder);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/ready +0 +0 +darkbloom-tiny-chat \(absent\)/u);
+});
+
+test('in linked mode `local --open` says where the console is; `--open` and `--json` do not go together', async () => {
+  using temporary = new TemporaryHome();
+  const { folder, config, discovery } = temporary.home;
+  writeFileSync(config, '[coordinator]\nurl = "http://studio.local:8787"\n');
+  const address = { base_url: 'http://127.0.0.1:9/v1', host: '127.0.0.1', port: 9 };
+  const about = { api_key: 'k', pid: process.pid, version: '0.7.0', updated_at: new Date(0).toISOString() };
+  writeDiscovery(discovery, { ...address, ...about, mode: 'linked' });
+  const ended = await runCommand(['local', '--open'], folder);
+  expect(ended.code).toBe(65);
+  expect(ended.stderr).toContain('linked to http://studio.local:8787: the console is there');
+  expect((await runCommand(['local', '--open', '--json'], folder)).code).toBe(64);
+});
+
+test.each<[NodeJS.Platform, string]>([
+  ['darwin', '/usr/bin/open'],
+  ['linux', 'xdg-open'],
+])('on %s a file is opened with %s', (platform, command) => {
+  expect(browserCommand(platform)).toBe(command);
+});

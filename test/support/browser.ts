@@ -53,9 +53,14 @@ export class Visit implements AsyncDisposable {
     return new Visit(context, await context.newPage());
   }
 
-  /** Cookies as `name`s with what protects them. */
   async cookies() {
     return this.#context.cookies();
+  }
+
+  /** A cookie as a server set it for this address. */
+  async keepCookie(url: string, header: string): Promise<void> {
+    const [name = '', value = ''] = header.split(';', 1)[0]?.split('=') ?? [];
+    await this.#context.addCookies([{ url, name, value, httpOnly: true, sameSite: 'Strict' }]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
