@@ -1,3 +1,5 @@
+import type { UsageRow } from './bars.js';
+
 /** The coordinator's routes, as these pages use them. Page and server are of one version and one origin, so what comes
  *  back is believed to have its shape. */
 
@@ -51,15 +53,6 @@ export interface ApiKey {
   disabled: boolean;
   created_at: string;
   last_used_at?: string;
-}
-
-export interface UsageRow {
-  at: string;
-  model: string;
-  requests: number;
-  prompt_tokens: number;
-  completion_tokens: number;
-  cost_micro_usd: number;
 }
 
 export interface Usage {
@@ -153,8 +146,12 @@ async function* serverSentEvents({ body }: Response): AsyncGenerator<string> {
       text = events.pop() ?? '';
       for (const event of events) if (event.startsWith('data: ')) yield event.slice('data: '.length);
     }
+  } catch (error) {
+    throw error instanceof TypeError
+      ? new ApiError(0, 'The connection broke off before the answer was complete.')
+      : error;
   } finally {
-    await reader.cancel();
+    void reader.cancel().catch(() => undefined); // of a stream that broke there is nothing to cancel
   }
 }
 

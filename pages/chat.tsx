@@ -131,7 +131,7 @@ export class Chat extends Component<ChatProps, ChatState> {
           {said}
         </p>
         <Problem text={problem} />
-        <form onSubmit={this.#submit}>
+        <form onSubmit={(event) => void this.#submit(event)}>
           <label for="prompt" class="unseen">
             Message
           </label>

@@ -31,16 +31,18 @@ class Console extends Component<ConsoleProps, ConsoleState> {
   #asking = false;
 
   override componentDidMount(): void {
-    document.addEventListener('visibilitychange', this.#ask);
-    void this.#ask();
+    document.addEventListener('visibilitychange', this.#look);
+    this.#look();
   }
 
   override componentWillUnmount(): void {
-    document.removeEventListener('visibilitychange', this.#ask);
+    document.removeEventListener('visibilitychange', this.#look);
     clearTimeout(this.#timer);
   }
 
-  readonly #ask = async (): Promise<void> => {
+  readonly #look = (): void => void this.#ask();
+
+  async #ask(): Promise<void> {
     clearTimeout(this.#timer);
     if (this.#asking || document.hidden) return;
     this.#asking = true;
@@ -59,8 +61,8 @@ class Console extends Component<ConsoleProps, ConsoleState> {
     } finally {
       this.#asking = false;
     }
-    this.#timer = setTimeout(() => void this.#ask(), wait);
-  };
+    this.#timer = setTimeout(this.#look, wait);
+  }
 
   override render() {
     const { signedOut } = this.props;

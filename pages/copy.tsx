@@ -31,7 +31,7 @@ export class CopyButton extends Component<CopyProps, { said?: string | undefined
 
   override render() {
     return (
-      <button type="button" class="small" onClick={this.#copy}>
+      <button type="button" class="small" onClick={() => void this.#copy()}>
         <span aria-live="polite">{this.state.said ?? 'Copy'}</span>
         <span class="unseen"> {this.props.what}</span>
       </button>

@@ -41,7 +41,7 @@ class LinkPage extends Component<{ signedOut: () => void }, LinkState> {
             <code>darkbloom-provider coordinator --host 0.0.0.0</code>.
           </p>
         ) : null}
-        <form onSubmit={this.#submit}>
+        <form onSubmit={(event) => void this.#submit(event)}>
           <label for="code">The code that it shows</label>
           <input
             id="code"

@@ -6,13 +6,13 @@ import { ago, counted, Words } from './words.js';
 const NOW_S = 3;
 
 /** Tokens per second of all machines in each of the last 60 s. */
-export function totalSpeed(machines: readonly Machine[]): number[] {
+function totalSpeed(machines: readonly Machine[]): number[] {
   const [first, ...others] = machines.map((machine) => machine.tokens_per_second);
   if (first === undefined) return Array.from({ length: 60 }, () => 0);
   return first.map((value, second) => others.reduce((sum, other) => sum + (other[second] ?? 0), value));
 }
 
-export function speedNow(history: readonly number[]): number {
+function speedNow(history: readonly number[]): number {
   const last = history.slice(-NOW_S);
   return Math.round(last.reduce((sum, value) => sum + value, 0) / Math.max(1, last.length));
 }

@@ -46,7 +46,7 @@ export class SignIn extends Component<SignInProps, { problem?: string | undefine
         <p class="or">
           <span>or</span>
         </p>
-        <form onSubmit={this.#submit}>
+        <form onSubmit={(event) => void this.#submit(event)}>
           <label for="token">Login token</label>
           <input
             id="token"

@@ -22,15 +22,17 @@ export class SignedIn extends Component<SignedInProps, State> {
   override state: State = { step: 'asking' };
 
   override componentDidMount(): void {
-    void this.#ask();
-    window.addEventListener('hashchange', this.#ask); // a one-time address opened in the same tab
+    this.#look();
+    window.addEventListener('hashchange', this.#look); // a one-time address opened in the same tab
   }
 
   override componentWillUnmount(): void {
-    window.removeEventListener('hashchange', this.#ask);
+    window.removeEventListener('hashchange', this.#look);
   }
 
-  readonly #ask = async (): Promise<void> => {
+  readonly #look = (): void => void this.#ask();
+
+  async #ask(): Promise<void> {
     const withCode = location.hash.startsWith('#code=');
     if (this.state.step !== 'asking' && !withCode) return;
     try {
@@ -39,7 +41,7 @@ export class SignedIn extends Component<SignedInProps, State> {
     } catch (error) {
       this.setState({ step: 'out', notice: messageOf(error) });
     }
-  };
+  }
 
   readonly #signedOut = (notice = ENDED): void => this.setState({ step: 'out', notice });
 

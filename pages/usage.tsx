@@ -1,4 +1,5 @@
-import { ApiError, call, type Usage, type UsageRow } from './api.js';
+import { ApiError, call, type Usage } from './api.js';
+import { barsOf, type Bar, type Period } from './bars.js';
 import { Component, h } from './preact.js';
 import { counted, messageOf, Problem } from './words.js';
 
@@ -7,8 +8,6 @@ interface UsageProps {
   version: number;
   signedOut: () => void;
 }
-
-type Period = 'day' | 'week' | 'month';
 
 const PERIODS: readonly { id: Period; label: string; days: number }[] = [
   { id: 'day', label: '24 hours', days: 1 },
@@ -73,59 +72,9 @@ export class UsageSection extends Component<UsageProps, UsageState> {
   }
 }
 
-/** One hour or one day. */
-export interface Bar {
-  label: string;
-  requests: number;
-  prompt: number;
-  completion: number;
-  cost: number;
-}
-
-/** The bars of a period up to now, the oldest first. Pure. */
-export function barsOf(rows: readonly UsageRow[], period: Period, now: Date): Bar[] {
-  const starts = startsOf(period, now);
-  const bars = starts.map((start): Bar => ({
-    label: labelOf(start, period),
-    requests: 0,
-    prompt: 0,
-    completion: 0,
-    cost: 0,
-  }));
-  for (const row of rows) {
-    const at = Date.parse(row.at);
-    const bar = bars[starts.findLastIndex((start) => start.getTime() <= at)];
-    if (bar === undefined) continue;
-    bar.requests += row.requests;
-    bar.prompt += row.prompt_tokens;
-    bar.completion += row.completion_tokens;
-    bar.cost += row.cost_micro_usd;
-  }
-  return bars;
-}
-
-/** Where each bar begins; days by the calendar, which may have 23 or 25 hours. */
-function startsOf(period: Period, now: Date): Date[] {
-  if (period === 'day') {
-    const hour = new Date(now).setMinutes(0, 0, 0);
-    return Array.from({ length: 24 }, (_, index) => new Date(hour - (23 - index) * 3_600_000));
-  }
-  const count = period === 'week' ? 7 : 30;
-  return Array.from(
-    { length: count },
-    (_, index) => new Date(now.getFullYear(), now.getMonth(), now.getDate() - (count - 1 - index)),
-  );
-}
-
-function labelOf(start: Date, period: Period): string {
-  return period === 'day'
-    ? start.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
-    : start.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
-}
-
 function Plot({ bars, complete }: { bars: readonly Bar[]; complete: boolean }) {
   const total = bars.reduce((sum, bar) => ({
-    label: '',
+    ...sum,
     requests: sum.requests + bar.requests,
     prompt: sum.prompt + bar.prompt,
     completion: sum.completion + bar.completion,
@@ -153,7 +102,7 @@ function Plot({ bars, complete }: { bars: readonly Bar[]; complete: boolean }) {
         <span class="top">{top.toLocaleString('en')}</span>
         <div class="bars">
           {bars.map((bar) => (
-            <div key={bar.label} class="bar" title={sentence(bar)}>
+            <div key={bar.start} class="bar" title={sentence(bar)}>
               <i class="written" style={{ height: `${(bar.completion / top) * 100}%` }} />
               <i class="read" style={{ height: `${(bar.prompt / top) * 100}%` }} />
             </div>
@@ -181,7 +130,7 @@ function Plot({ bars, complete }: { bars: readonly Bar[]; complete: boolean }) {
               {bars
                 .filter(({ requests }) => requests > 0)
                 .map((bar) => (
-                  <tr key={bar.label}>
+                  <tr key={bar.start}>
                     <th scope="row">{bar.label}</th>
                     <td>{bar.requests.toLocaleString('en')}</td>
                     <td>{bar.prompt.toLocaleString('en')}</td>
