@@ -41,10 +41,15 @@ export class Chat extends Component<ChatProps, ChatState> {
     this.state.stop?.abort();
   }
 
-  override componentDidUpdate(): void {
+  /** Whether the end of the conversation is in sight: then it stays there, whatever is added. */
+  override getSnapshotBeforeUpdate(): boolean {
     const log = this.#log.current;
-    if (log !== null && log.scrollHeight - log.scrollTop - log.clientHeight < FOLLOW_PX)
-      log.scrollTop = log.scrollHeight;
+    return log !== null && log.scrollHeight - log.scrollTop - log.clientHeight < FOLLOW_PX;
+  }
+
+  override componentDidUpdate(_props: ChatProps, _state: ChatState, follow: boolean): void {
+    const log = this.#log.current;
+    if (follow && log !== null) log.scrollTop = log.scrollHeight;
   }
 
   readonly #submit = async (event: Event): Promise<void> => {
@@ -56,7 +61,15 @@ export class Chat extends Component<ChatProps, ChatState> {
     const before = this.state.answers;
     const stop = new AbortController();
     this.setState({
-      answers: [...before, { prompt, reasoning: '', text: '', facts: 'Waiting for the first word …' }],
+      answers: [
+        ...before,
+        {
+          prompt,
+          reasoning: '',
+          text: '',
+          facts: this.#isReady(model) ? 'Waiting for the first word …' : `Loading ${model} into memory …`,
+        },
+      ],
       stop,
       problem: undefined,
       said: 'Asked.',
@@ -64,9 +77,13 @@ export class Chat extends Component<ChatProps, ChatState> {
     requestAnimationFrame(() => this.#log.current?.scrollTo(0, this.#log.current.scrollHeight));
     await this.#answer(model, [...before.flatMap(toMessages), { role: 'user', content: prompt }], stop.signal);
     this.setState({ stop: undefined });
-    this.#prompt.current?.focus();
+    if (document.activeElement === document.body) this.#prompt.current?.focus(); // Stop had it, and is gone
     this.props.answered();
   };
+
+  #isReady(model: string): boolean {
+    return this.props.machines.some(({ models }) => models.some(({ id, state }) => id === model && state === 'ready'));
+  }
 
   async #answer(model: string, messages: ChatMessage[], signal: AbortSignal): Promise<void> {
     const meter = new Meter();

@@ -150,7 +150,7 @@ function modelFacts({ running, waiting, decode_tps: speed }: MachineModel): stri
   return [
     ...(running > 0 ? [`${running} running`] : []),
     ...(waiting > 0 ? [`${waiting} waiting`] : []),
-    ...(speed === undefined ? [] : [`${Math.round(speed).toLocaleString('en')} tokens/s an answer`]),
+    ...(speed === undefined ? [] : [`writes ${Math.round(speed).toLocaleString('en')} tokens/s`]),
   ].join(' · ');
 }
 

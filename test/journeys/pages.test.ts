@@ -14,9 +14,14 @@ import { StartedCoordinator } from '../coordinator/started-coordinator.js';
 import { HAS_CHROMIUM, openBrowser, Visit } from '../support/browser.js';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { eventually } from '../support/eventually.js';
-import { loopModel } from '../support/made-models.js';
+import { madeModel } from '../support/made-models.js';
 import { RunningDaemon } from '../support/running-daemon.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+
+/** So long that an answer does not end before it is stopped. */
+const CONTEXT_TOKENS = 131_072;
+const longModel = () =>
+  madeModel('loop-long', ['--loop', '--ctx', String(CONTEXT_TOKENS), '--say', 'One two three four five six.']);
 
 /** Chromium tells a refused request as an error of the page; only what a test provokes is expected. */
 const REFUSED = (status: number) => expect.stringContaining(`status of ${status}`) as string;
@@ -26,7 +31,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
   let browser: Browser;
   beforeAll(async () => {
     [daemon, browser] = await Promise.all([
-      RunningDaemon.start({ 'models.files': { loop: loopModel() }, 'engine.context_tokens': 65_536 }),
+      RunningDaemon.start({ 'models.files': { loop: longModel() }, 'engine.context_tokens': CONTEXT_TOKENS }),
       openBrowser(),
     ]);
   });
@@ -44,6 +49,10 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
 
   async function signIn(page: Page, url = daemon.url, token = daemon.ownerToken, path = '/'): Promise<void> {
     await page.goto(`${url}${path}`);
+    await fillToken(page, token);
+  }
+
+  async function fillToken(page: Page, token: string): Promise<void> {
     await page.getByLabel('Login token').fill(token);
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('button', { name: 'Sign out' }).waitFor();
@@ -339,7 +348,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
         await page.goto(daemon.url);
         await page.getByLabel('Login token').waitFor();
         await shoot('sign-in');
-        await signIn(page);
+        await fillToken(page, daemon.ownerToken);
         await page.getByRole('region', { name: 'From your own program' }).locator('pre').waitFor();
         await page.getByRole('img', { name: /requests,/u }).waitFor();
         await page.getByLabel('Model', { exact: true }).selectOption('darkbloom-tiny-chat');
