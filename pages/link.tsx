@@ -38,7 +38,7 @@ class LinkPage extends Component<{ signedOut: () => void }, LinkState> {
         {isLoopback(location.hostname) ? (
           <p class="hint">
             ADDRESS is the name or address of this machine in your network. The coordinator must listen there:{' '}
-            <code>darkbloom-provider coordinator --host 0.0.0.0</code>.
+            <code>coordinator --host 0.0.0.0</code>
           </p>
         ) : null}
         <form onSubmit={(event) => void this.#submit(event)}>

@@ -70,7 +70,7 @@ export class SnippetSection extends Component<SnippetProps, SnippetState> {
             <dt>Key</dt>
             <dd>
               {key === undefined ? (
-                <span>Make one below, and put it where YOUR_KEY stands.</span>
+                <span>Make a key, and put it where YOUR_KEY stands.</span>
               ) : (
                 <code class="secret">{keyShown ? key : MASK}</code>
               )}

@@ -48,13 +48,15 @@ export function machineView(session: ProviderSession, aliases: readonly Alias[],
   const slots = machine.capacity?.slots ?? [];
   const models = [...machine.models.keys()].map((build) => {
     const slot = slots.find(({ model }) => model === build);
-    const running = Math.max(slot?.num_running ?? 0, machine.assigned.get(build) ?? 0);
+    // ours are known at once; those of others, from the last heartbeat
+    const all = (machine.assigned.get(build) ?? 0) + (machine.foreign.get(build) ?? 0);
+    const running = Math.min(all, slot?.max_concurrency ?? all);
     return {
       id: aliases.find((alias) => isBuildOf(alias, build))?.id ?? build,
       build,
       state: slotState(slot?.state, running),
       running,
-      waiting: slot?.num_waiting ?? 0,
+      waiting: all - running,
       ...(slot?.observed_decode_tps === undefined ? {} : { decode_tps: slot.observed_decode_tps }),
     };
   });

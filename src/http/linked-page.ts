@@ -37,6 +37,7 @@ function page(coordinatorUrl: string) {
       </head>
       <body>
         <main class="narrow">
+          <p class="brand"><img src="/pages/icon.svg" alt="" width="22" height="22" />Darkbloom</p>
           <h1>This machine is linked</h1>
           <p>It serves the coordinator below. The console, with machines, keys and usage, is there:</p>
           <p class="address"><a href="${coordinatorUrl}">${coordinatorUrl}</a></p>

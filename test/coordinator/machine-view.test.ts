@@ -48,20 +48,26 @@ describe('its state', () => {
   });
 });
 
-test('a model whose first request runs is being loaded; what it writes is counted by the second', () => {
+test('a model whose first request runs is being loaded; what it writes is counted by the second', async () => {
   const { clock, provider, view } = machine();
   provider.ready();
   const attempt = provider.session.start(BUILD, { model: BUILD });
   expect(view()).toMatchObject({ state: 'busy', running: 1, models: [{ state: 'loading', running: 1 }] });
-  return provider.request().then((request) => {
-    request.begin(3);
-    for (const piece of ['one', 'two', 'three']) request.write(piece);
-    clock.turn(1_000);
-    request.write('four');
-    clock.turn(1_000);
-    expect(view().tokens_per_second.slice(-3)).toEqual([0, 3, 1]);
-    request.complete({ prompt_tokens: 3, completion_tokens: 4 });
-    expect(view().running).toBe(0);
-    provider.session.abandon(attempt.requestId);
-  });
+  const request = await provider.request();
+  request.begin(3);
+  for (const piece of ['one', 'two', 'three']) request.write(piece);
+  clock.turn(1_000);
+  request.write('four');
+  clock.turn(1_000);
+  expect(view().tokens_per_second.slice(-3)).toEqual([0, 3, 1]);
+  request.complete({ prompt_tokens: 3, completion_tokens: 4 });
+  expect(view().running).toBe(0);
+  provider.session.abandon(attempt.requestId);
+});
+
+test('requests of others are told too; what is beyond its rows waits', () => {
+  const { provider, view } = machine();
+  provider.ready().beat({ rows: 2, running: 2, waiting: 1 });
+  provider.session.start(BUILD, { model: BUILD });
+  expect(view()).toMatchObject({ running: 2, waiting: 2, models: [{ running: 2, waiting: 2 }] });
 });

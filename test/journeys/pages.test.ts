@@ -155,6 +155,8 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     await expectText(page.locator('#speed'), /[1-9]/u); // the figure over the page moves while it is written
     await page.getByRole('button', { name: 'Stop' }).click();
     await expectText(lastFacts(page), /^Stopped\.$/u);
+    await page.getByRole('img', { name: /last minute, at most [1-9]/u }).waitFor();
+    expect(await page.evaluate('document.documentElement.scrollHeight - document.body.offsetHeight')).toBe(0);
     await eventually('nothing runs', () => (daemon.daemon.requestsRunning === 0 ? true : undefined));
     expectQuiet(visit);
   });
