@@ -24,6 +24,7 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  { files: ['pages/**'], languageOptions: { parserOptions: { project: './tsconfig.pages.json' } } },
   // vitest's matchers (expect.stringMatching and the like) are typed any
   { files: ['test/**'], rules: { '@typescript-eslint/no-unsafe-assignment': 'off' } },
   { files: ['**/*.config.ts'], rules: { 'no-restricted-syntax': 'off' } },

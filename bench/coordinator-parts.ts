@@ -53,6 +53,7 @@ async function coordinator(database: string): Promise<string> {
     host: '127.0.0.1',
     port: 0,
     selfRouteDefault: 'none',
+    readOwnerKey: () => undefined,
     version: VERSION,
     models: [{ build, alias }],
     clock: systemClock,

@@ -250,6 +250,8 @@ export interface Home {
   controlSocket: string;
   /** Base URL and key for local clients while a daemon runs, 0600. */
   discovery: string;
+  /** Leads a browser to the console, 0600; only while `local --open` waits for it. */
+  consoleLink: string;
   /** The usage journal: requests and tokens by day and model, 0600. */
   usage: string;
   /** A usage journal that was damaged, as it was found. */
@@ -270,6 +272,7 @@ export function homeAt(folder: string): Home {
     localToken: join(folder, 'local-token'),
     controlSocket: join(folder, 'control.sock'),
     discovery: join(folder, 'local.json'),
+    consoleLink: join(folder, 'open-console.html'),
     usage: join(folder, 'usage.json'),
     usageSetAside: join(folder, 'usage.damaged.json'),
     database: join(folder, 'coordinator.db'),

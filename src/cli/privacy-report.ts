@@ -58,6 +58,7 @@ const HOLDS: Readonly<Record<Exclude<keyof Home, 'folder'>, string>> = {
   localToken: 'key for programs on this machine, when linked',
   controlSocket: 'socket of the running daemon, for these commands; holds nothing',
   discovery: 'address and key of the running daemon, for programs on this machine',
+  consoleLink: 'one-time address of the console; only while `local --open` waits for the browser',
   usage: `the newest ${MAX_DAYS} days: requests and tokens by day and model; no contents, no names`,
   usageSetAside: 'a damaged usage.json, as it was found',
   database:

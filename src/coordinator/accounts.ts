@@ -166,6 +166,11 @@ export class Accounts {
     return token;
   }
 
+  /** Whose login token has this SHA-256; `undefined` once it is gone. */
+  accountOfLogin(hash: string): Account | undefined {
+    return this.#holderOfHash('login_tokens', hash);
+  }
+
   accountOfProviderToken(token: string): Account | undefined {
     return this.#holderOf('provider_tokens', token);
   }
@@ -226,8 +231,12 @@ export class Accounts {
   }
 
   #holderOf(table: 'login_tokens' | 'provider_tokens', token: string): Account | undefined {
+    return this.#holderOfHash(table, hashOf(token));
+  }
+
+  #holderOfHash(table: 'login_tokens' | 'provider_tokens', hash: string): Account | undefined {
     const sql = `SELECT ${ACCOUNT_COLUMNS} FROM ${table} JOIN accounts ON accounts.id = account_id WHERE hash = ?`;
-    return optionalAccount(this.#database.get(sql, hashOf(token)));
+    return optionalAccount(this.#database.get(sql, hash));
   }
 }
 

@@ -1,5 +1,6 @@
 import { Database } from '../database.js';
 import { createApp } from '../http/app.js';
+import { ownNames } from '../http/page-guard.js';
 import { listen, type HttpServer } from '../http/server.js';
 import type { TlsFiles } from '../http/tls.js';
 import { anthropicMessages } from '../inference/anthropic.js';
@@ -27,6 +28,9 @@ import { addModelRoutes } from './model-routes.js';
 import { Metrics } from './metrics.js';
 import { addMoneyRoutes } from './money-routes.js';
 import { addOperationsRoutes } from './operations-routes.js';
+import { addOwnRoutes } from './own-routes.js';
+import { PageSessions } from './page-sessions.js';
+import { addPages } from './pages.js';
 import { ProviderSocket } from './provider-socket.js';
 import { StatsReader } from './public-stats.js';
 import { RateLimits, type Rates } from './rate-limits.js';
@@ -53,6 +57,8 @@ export interface CoordinatorOptions {
   models: readonly KnownModel[];
   /** Signs people in beside the owner's and the accounts' own tokens; absent: nobody does. */
   identity?: IdentityProvider | undefined;
+  /** The owner's API key that programs on this machine use; `undefined` where none is kept. */
+  readOwnerKey: () => string | undefined;
   clock: Clock;
   log: Log;
 }
@@ -110,6 +116,8 @@ export class Coordinator {
       const deps: DoorDeps = { ...money, gate, accounts, registry, fleet, selfRouteDefault, clock, log };
       const app = createApp(log);
       if (options.identity !== undefined) identify(app, options.identity, accounts);
+      const names = ownNames(options.host);
+      addPages(app, { accounts, sessions: new PageSessions(clock), names, readOwnerKey: options.readOwnerKey });
       app.get('/health', (context) => {
         const draining = gate.closed ? { draining: true } : {};
         return context.json({ status: 'ok', ...draining, providers: fleet.machines.length, version });
@@ -137,6 +145,7 @@ export class Coordinator {
       addKeyRoutes(app, { accounts, ledger, clock });
       addDeviceRoutes(app, { accounts, deviceLogin: new DeviceLogin(database, clock, accounts) });
       addMachineRoutes(app, deps);
+      addOwnRoutes(app, { database, ...deps });
       const http = await listen(app, options);
       // Only now: whoever holds the port is the one that keeps these books.
       const orphans = ledger.refundOrphans();

@@ -1,7 +1,7 @@
 import type { Home, Settings } from '../config.js';
 import type { Log } from '../log.js';
 import { systemClock } from '../util/clock.js';
-import { keptSecret } from '../util/files.js';
+import { keptSecret, readFileIfPresent } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import type { KnownModel } from './catalog-models.js';
 import { tlsOf } from '../http/tls.js';
@@ -34,6 +34,7 @@ export async function openCoordinator({ home, settings, port, models, log }: Coo
     version: VERSION,
     models,
     identity: identityProviderOf(settings.identity, { clock: systemClock, log }),
+    readOwnerKey: () => readFileIfPresent(home.ownerKey)?.trim(),
     clock: systemClock,
     log,
   });

@@ -44,13 +44,18 @@ export interface DoorDeps {
   log: Log;
 }
 
-/** Who asks, from the request's credential.
+/** Who asks: from the request's credential; without one, from the session of a page (docs/pages.md).
  *  @throws DarkbloomError `unauthorized`; `identity_unavailable`. */
 export function authenticate(context: HttpContext, accounts: Accounts): Caller {
   const signedIn = context.get('identity');
   const identified = signedIn === undefined ? undefined : accounts.find(signedIn());
   if (identified !== undefined) return { account: identified, via: 'login' };
   const credential = credentialOf(context);
+  const loginHash = context.get('loginHash');
+  if (credential === undefined && loginHash !== undefined) {
+    const account = accounts.accountOfLogin(loginHash);
+    if (account !== undefined) return { account, via: 'login' };
+  }
   const caller = credential === undefined || credential === '' ? undefined : accounts.authenticate(credential);
   if (caller !== undefined) return caller;
   const what = credential === undefined ? 'No API key was sent.' : 'The API key is not valid.';

@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Channel, newKeyPair, parsePublicKey } from '../crypto/box.js';
+import { SpeedMeter } from '../engine/speed-meter.js';
 import { DarkbloomError } from '../errors.js';
 import { readChunk, type ChunkContent } from '../inference/chunk-reader.js';
 import { readResult } from '../inference/operations.js';
@@ -104,6 +105,9 @@ export class ProviderSession {
   readonly #over: string[] = [];
   readonly #orders = new Orders();
   #trust: Trust = NEW_TRUST;
+  readonly #written: SpeedMeter;
+  /** Milliseconds since the Unix epoch, like the next. */
+  readonly connectedAt: number;
   heardAt: number;
 
   constructor(register: Register, options: SessionOptions) {
@@ -111,7 +115,9 @@ export class ProviderSession {
     this.#options = options;
     this.#publicKey = register.public_key === undefined ? undefined : parsePublicKey(register.public_key);
     this.#models = new Map(register.models.map((model) => [model.id, model]));
-    this.heardAt = options.clock.now();
+    this.#written = new SpeedMeter(options.clock);
+    this.connectedAt = options.clock.now();
+    this.heardAt = this.connectedAt;
   }
 
   /** The facts that routing looks at. */
@@ -166,6 +172,11 @@ export class ProviderSession {
 
   get running(): number {
     return this.#attempts.size;
+  }
+
+  /** Pieces of answers that it wrote for this coordinator in each of the last 60 s, the oldest first. */
+  get tokensPerSecond(): number[] {
+    return this.#written.history();
   }
 
   receive(message: ProviderMessage): void {
@@ -347,6 +358,7 @@ export class ProviderSession {
       const result = readResult(text);
       const content = result === undefined ? readChunk(text) : undefined;
       if (result !== undefined) this.#deliver(message.request_id, { type: 'result', result });
+      for (const event of content?.events ?? []) if (event.type !== 'tool_call') this.#written.count();
       if (content !== undefined) this.#deliver(message.request_id, { type: 'chunk', content });
     } catch {
       this.#options.log.error({ provider: this.id }, 'an answer was not sealed as promised');

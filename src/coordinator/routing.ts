@@ -138,7 +138,7 @@ function isOwn({ accountId }: Machine, { account }: Wish): boolean {
 }
 
 /** Whether the machine passed a challenge lately. */
-function hasFreshChallenge({ challengedAt }: Machine, now: number): boolean {
+export function hasFreshChallenge({ challengedAt }: Machine, now: number): boolean {
   return challengedAt !== undefined && now - challengedAt <= CHALLENGE_FRESHNESS_MS;
 }
 

@@ -14,6 +14,8 @@ export interface HttpVariables {
     /** The account that the request's token of an identity provider stands for, or what is wrong with that token. Absent:
      *  it has none. */
     identity?: () => string;
+    /** SHA-256 of the login token that this page's session was opened with. */
+    loginHash?: string;
   };
 }
 export type HttpContext = Context<HttpVariables>;

@@ -12,6 +12,8 @@ import type { Log } from '../log.js';
 import { MAX_REQUEST_BYTES } from '../protocol/limits.js';
 import { createApp, credentialOf, type HttpApp, type HttpContext } from './app.js';
 import { readJson } from './body.js';
+import { addLinkedPage } from './linked-page.js';
+import { ownNames } from './page-guard.js';
 import { respond } from './respond.js';
 
 interface DirectOptions {
@@ -19,6 +21,10 @@ interface DirectOptions {
   models: () => readonly { alias: string }[];
   /** What a local client must show; lies in the 0600 discovery record. */
   token: string;
+  /** Where the console of this machine is. */
+  coordinatorUrl: string;
+  /** The address it listens on. */
+  host: string;
   /** Throws what refuses a new request now. */
   refuse: () => void;
   version: string;
@@ -30,6 +36,7 @@ interface DirectOptions {
 export function createDirectApi(options: DirectOptions): HttpApp {
   const app = createApp(options.log);
   const cacheScope = randomUUID(); // nobody on the wire can name it
+  addLinkedPage(app, options.coordinatorUrl, ownNames(options.host));
   app.use(cors({ origin: '*', allowMethods: ['GET', 'POST', 'HEAD', 'OPTIONS'] }));
   app.get('/', (context) => context.json(health(options)));
   app.get('/health', (context) => context.json(health(options)));

@@ -40,7 +40,17 @@ export async function openDirectDoor(options: DirectDoorOptions): Promise<Door> 
     () => `dk-local-${randomBytes(32).toString('base64url')}`,
   );
   const now = () => systemClock.now();
-  const app = createDirectApi({ generator, models, token: key, refuse, version: VERSION, now, log });
+  const app = createDirectApi({
+    generator,
+    models,
+    token: key,
+    coordinatorUrl,
+    host: settings.http.host,
+    refuse,
+    version: VERSION,
+    now,
+    log,
+  });
   const server = await listen(app, { ...settings.http, ...tlsOf(settings) });
   return {
     mode: 'linked',

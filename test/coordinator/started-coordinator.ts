@@ -60,6 +60,7 @@ export class StartedCoordinator implements AsyncDisposable {
       selfRouteDefault: 'self',
       version: '0.7.0',
       models: [],
+      readOwnerKey: () => undefined,
       clock,
       log: silentLog(),
       ...changes,

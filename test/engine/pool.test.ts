@@ -252,15 +252,18 @@ costly('a storm of requests to a cold model loads it once', async () => {
   expect(loadsIn(log)).toBe(1);
 });
 
-costly('a model that came after the start is served like the others, and one that is here is not replaced', async () => {
-  const { engine } = await play();
-  const before = engine.find('say');
-  engine.add(await modelAt('late', sayModel()));
-  engine.add(await modelAt('say', loopModel()));
-  expect(await textOf(engine, { model: 'late' })).toBe(await textOf(engine, { model: 'say' }));
-  expect(engine.find('say')).toBe(before);
-  expect(engine.models.map(({ alias }) => alias)).toEqual(['say', 'loop', 'late']);
-});
+costly(
+  'a model that came after the start is served like the others, and one that is here is not replaced',
+  async () => {
+    const { engine } = await play();
+    const before = engine.find('say');
+    engine.add(await modelAt('late', sayModel()));
+    engine.add(await modelAt('say', loopModel()));
+    expect(await textOf(engine, { model: 'late' })).toBe(await textOf(engine, { model: 'say' }));
+    expect(engine.find('say')).toBe(before);
+    expect(engine.models.map(({ alias }) => alias)).toEqual(['say', 'loop', 'late']);
+  },
+);
 
 costly('no more models than may be are in memory, however much is free', async () => {
   const { engine } = await play({ budget: set(GIB), maxLoadedModels: 1 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
 import { createDirectApi } from '../../src/http/direct-api.js';
+import { PAGE_HEADERS } from '../../src/http/page-guard.js';
 import { silentLog } from '../../src/log.js';
 import { ScriptedGenerator } from '../support/scripted-generators.js';
 
@@ -14,6 +15,8 @@ function endpoint(generator = new ScriptedGenerator({ says: ['Hel', 'lo'] }), re
     models: () => [{ alias: 'tiny' }, { alias: 'big' }],
     token: TOKEN,
     refuse,
+    coordinatorUrl: 'http://studio.local:8787',
+    host: '127.0.0.1',
     version: '0.7.0',
     now: () => 1_782_054_245_678,
     log: silentLog(),
@@ -278,5 +281,35 @@ describe('an operation', () => {
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject(error);
     expect(generator.operations).toEqual([]);
+  });
+});
+
+describe('a browser at `/`', () => {
+  const browser = { accept: 'text/html,*/*;q=0.8', host: '127.0.0.1:8000' };
+
+  test('is told where the console is, and no other site can read that', async () => {
+    const answer = await endpoint().call('GET', '/', browser);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('access-control-allow-origin')).toBeNull();
+    for (const [name, value] of Object.entries(PAGE_HEADERS)) expect(answer.headers.get(name)).toBe(value);
+    expect(await answer.text()).toContain('<a href="http://studio.local:8787">http://studio.local:8787</a>');
+  });
+
+  test('gets its stylesheet and no script', async () => {
+    const { call } = endpoint();
+    expect((await call('GET', '/pages/pages.css')).headers.get('content-type')).toMatch(/^text\/css/u);
+    expect((await call('GET', '/pages/console.js')).status).toBe(404);
+  });
+
+  test('under a foreign name is told nothing', async () => {
+    const answer = await endpoint().call('GET', '/', { ...browser, host: 'evil.example' });
+    expect(answer.status).toBe(403);
+    expect(await answer.text()).not.toContain('studio');
+  });
+
+  test('is told apart from a program, which still gets its JSON', async () => {
+    const answer = await endpoint().call('GET', '/', { accept: '*/*' });
+    expect(await answer.json()).toEqual({ status: 'ok', mode: 'direct', version: '0.7.0' });
+    expect(answer.headers.get('access-control-allow-origin')).toBe('*');
   });
 });

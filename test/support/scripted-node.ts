@@ -44,6 +44,7 @@ export class ScriptedNode implements AsyncDisposable {
       host: '127.0.0.1',
       port: 0,
       selfRouteDefault: 'self',
+      readOwnerKey: () => undefined,
       version: '0.7.0',
       models: [],
       clock,

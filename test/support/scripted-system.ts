@@ -55,6 +55,7 @@ export class ScriptedSystem implements AsyncDisposable, Generator {
       host: '127.0.0.1',
       port: 0,
       selfRouteDefault: 'self',
+      readOwnerKey: () => undefined,
       version: '0.7.0',
       models: [{ alias: ALIAS, build: KNOWN_BUILD }],
       clock: systemClock,

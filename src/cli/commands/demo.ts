@@ -10,7 +10,7 @@ import { watchAncestors } from '../../util/ancestors.js';
 import { systemClock } from '../../util/clock.js';
 import { callCoordinator } from '../coordinator-client.js';
 import { sendDemoRequest, type DemoResult } from '../demo-request.js';
-import { snippets } from '../snippets.js';
+import { snippets } from '../../util/snippets.js';
 import { listenForStop } from '../stopping.js';
 import { print, printDone, style } from '../style.js';
 import { readFileIfPresent } from '../../util/files.js';

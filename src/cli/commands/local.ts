@@ -1,10 +1,11 @@
 import { Command } from 'commander';
 import { z } from 'zod';
-import { environment, findHome } from '../../config.js';
+import { environment, findHome, loadSettings } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { DiscoveryRecord, readDiscovery } from '../../service/discovery.js';
 import { SchemaVersion } from '../json-output.js';
-import { snippets } from '../snippets.js';
+import { openConsole } from '../open-console.js';
+import { snippets } from '../../util/snippets.js';
 import { print, printFact } from '../style.js';
 
 /** `{}` where nothing runs: programs that look for a local server read just that. */
@@ -18,11 +19,19 @@ export function localCommand(): Command {
   return new Command('local')
     .description('print base URL, key and examples for programs on this machine')
     .option('--json', 'one JSON object; {} and exit 1 when nothing runs')
-    .addHelpText('after', '\nExample:\n  $ export OPENAI_API_KEY=$(darkbloom-provider local --json | jq -r .api_key)')
+    .option('--open', 'open the console in the browser, signed in')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ darkbloom-provider local --open
+  $ export OPENAI_API_KEY=$(darkbloom-provider local --json | jq -r .api_key)`,
+    )
     .action(local);
 }
 
-async function local({ json }: { json?: true }): Promise<void> {
+async function local({ json, open }: { json?: true; open?: true }): Promise<void> {
+  if (json === true && open === true) throw new DarkbloomError('usage', 'Choose one of --json and --open.');
   const home = findHome(environment);
   const record = readDiscovery(home.discovery);
   if (json === true) {
@@ -36,6 +45,10 @@ async function local({ json }: { json?: true }): Promise<void> {
       'machine_offline',
       'No daemon runs in this home. Start it with `darkbloom-provider start`.',
     );
+  }
+  if (open === true) {
+    await openConsole(home, record, loadSettings(home, environment, {}));
+    return;
   }
   const { base_url: baseUrl, api_key: apiKey } = record;
   printFact('base URL', baseUrl);
