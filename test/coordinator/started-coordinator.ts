@@ -87,6 +87,11 @@ export class StartedCoordinator implements AsyncDisposable {
     return { status: response.status, headers: response.headers, json };
   }
 
+  /** Its books, as a file. */
+  get database(): string {
+    return join(this.#folder, 'coordinator.db');
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.coordinator.close();
     rmSync(this.#folder, { recursive: true });
