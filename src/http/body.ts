@@ -33,9 +33,6 @@ export async function readOptionalJson(context: HttpContext, maxBytes: number, c
 async function readText(context: HttpContext, maxBytes: number): Promise<string> {
   const announced = Number(context.req.header('content-length') ?? 0);
   if (announced > maxBytes) throw tooLarge(announced, maxBytes);
-  // with a length the socket gives no more than that, and nothing costs more here than a stream of the web
-  if (context.req.header('content-length') !== undefined)
-    return Buffer.from(await context.req.arrayBuffer()).toString('utf8');
   const body = context.req.raw.body;
   if (body === null) return '';
   const chunks: Uint8Array[] = [];
