@@ -3,15 +3,13 @@ import { expect, test } from 'vitest';
 import { MAX_WAITING, MAX_WAITING_IN_ALL, WaitingLine } from '../../src/coordinator/waiting-line.js';
 import { ManualClock } from '../support/manual-clock.js';
 
-const never = new AbortController().signal;
-
 /** A line before one counter, which serves one whenever the test says so. */
 function played() {
   const clock = new ManualClock();
   const line = new WaitingLine(clock);
   const served: string[] = [];
   let free: 'none' | 'any' | string = 'none'; // or the account whose own counter it is
-  const wait = (name: string, { accountId = name.charAt(0), lane = 'tiny', signal = never } = {}) => {
+  const wait = (name: string, { accountId = name.charAt(0), lane = 'tiny', signal = new AbortController().signal } = {}) => {
     const look = (which: 'own' | 'any') => {
       const fits = which === 'own' ? free === accountId : free !== 'none';
       if (!fits) return false;
@@ -99,7 +97,7 @@ test('a search that breaks ends its own wait and nobody else loses a turn', asyn
       })(0),
       why: () => '',
     },
-    never,
+    new AbortController().signal,
   );
   void wait('b1');
   const failed = expect(broken).rejects.toMatchObject({ code: 'internal' });

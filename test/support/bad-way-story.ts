@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { knownModel, StartedCoordinator } from '../coordinator/started-coordinator.js';
 import { BadWay, type Fate } from './bad-way.js';
 import { booksWrong } from './books.js';
+import { Echo } from './echo.js';
 import { LinkedProvider, numbersTo } from './linked-provider.js';
 import { seeded } from './seeded.js';
 
@@ -12,13 +13,13 @@ const ROWS = 3;
 const REQUESTS = 8;
 const MOST_TOKENS = 40;
 const MONEY = 10_000_000n;
-/** Time passes in steps, with turns of the event loop between them for what is on its way. */
-const STEP_MS = 1_000;
-const TURNS = 16;
+/** Time passes in steps; between them, as many echoes as a frame and its answer have ways to go. */
+const STEP_MS = 2_000;
+const ECHOES = 4;
 /** Until both sides have noticed a connection that is dead: a sweep sees 90 s of silence twice. */
 const FINDING_OUT_MS = 200_000;
 /** The longest that a request may take by its deadlines, and a link by its own, with much to spare. */
-const MOST_STEPS = 4_000;
+const MOST_STEPS = 1_000;
 
 /** How one request went. */
 interface Asked {
@@ -47,6 +48,7 @@ export interface Ending {
 export async function tellStory(seed: number): Promise<Ending> {
   const random = seeded(seed);
   const wrong: string[] = [];
+  await using echo = await Echo.open();
   const stage = await StartedCoordinator.start({ models: [knownModel(BUILD)] });
   const { coordinator, clock } = stage;
   const { accounts, ledger, owner, fleet } = coordinator;
@@ -65,7 +67,7 @@ export async function tellStory(seed: number): Promise<Ending> {
   /** Lets time pass until something holds. */
   const until = async (what: string, holds: () => boolean): Promise<void> => {
     for (let step = 0; !holds(); step++) {
-      for (let turn = 0; turn < TURNS; turn++) await nextTurn();
+      for (let echoes = 0; echoes < ECHOES; echoes++) await echo.roundTrip();
       if (holds()) return;
       if (step >= MOST_STEPS) {
         wrong.push(`not within ${(MOST_STEPS * STEP_MS) / 1_000} s: ${what}`);

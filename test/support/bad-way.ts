@@ -70,6 +70,7 @@ export class BadWay implements AsyncDisposable {
     this.fates.push(fate);
     for (const socket of [provider, coordinator]) {
       this.#sockets.add(socket);
+      socket.setNoDelay(); // what is late here is late on purpose
       socket.on('error', () => socket.destroy());
       socket.on('close', () => this.#sockets.delete(socket));
     }
