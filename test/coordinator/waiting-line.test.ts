@@ -8,7 +8,7 @@ function played() {
   const clock = new ManualClock();
   const line = new WaitingLine(clock);
   const served: string[] = [];
-  let free: 'none' | 'any' | string = 'none'; // or the account whose own counter it is
+  let free = 'none'; // or `any`, or the account whose own counter it is
   const wait = (name: string, { accountId = name.charAt(0), lane = 'tiny', signal = new AbortController().signal } = {}) => {
     const look = (which: 'own' | 'any') => {
       const fits = which === 'own' ? free === accountId : free !== 'none';
