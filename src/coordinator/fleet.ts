@@ -4,8 +4,11 @@ import { LearnedPace } from './learned-pace.js';
 import { keyOf, type Machine } from './machine.js';
 import { PrefixAffinity, type Beginning } from './prefix-affinity.js';
 import type { ProviderSession } from './provider-session.js';
-import { busyWhy, type Candidate, type Knowledge } from './routing.js';
-import { WaitingLine } from './waiting-line.js';
+import { busyWhy, rowsOf, type Candidate, type Knowledge } from './routing.js';
+import { MAX_WAITING_IN_ALL, WaitingLine } from './waiting-line.js';
+
+/** Requests whose bodies are read and checked at once, beyond those that have a place. */
+const MAX_BEING_READ = 32;
 
 /** A request that needs a machine. */
 export interface Search<T> {
@@ -70,6 +73,13 @@ export class Fleet {
 
   session(id: string): ProviderSession | undefined {
     return this.#sessions.get(id);
+  }
+
+  /** Requests that all machines run at once, that may wait for them, and that are being read meanwhile: more would only
+   *  take memory until they are refused. */
+  get places(): number {
+    const rows = this.machines.flatMap((machine) => [...machine.models.keys()].map((build) => rowsOf(machine, build)));
+    return rows.reduce((sum, each) => sum + each, 0) + MAX_WAITING_IN_ALL + MAX_BEING_READ;
   }
 
   /** What was learned, for a request of this shape and beginning. */

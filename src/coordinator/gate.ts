@@ -1,6 +1,7 @@
 import { DarkbloomError } from '../errors.js';
 
 const RETRY_AFTER_S = 3;
+const FULL_RETRY_AFTER_S = 30;
 
 /** Counts the requests inside the coordinator, and keeps new ones out while it stops. */
 export class Gate {
@@ -8,12 +9,17 @@ export class Gate {
   #closed = false;
   readonly #idle: (() => void)[] = [];
 
-  /** Lets a request in. The returned call says that it has ended; a second time it does nothing.
-   *  @throws DarkbloomError `over_capacity`, as the contract has it for a stop. */
-  enter(): () => void {
+  /** Lets a request in while fewer than `most` are inside. The returned call says that it has ended; a second time it does
+   *  nothing.
+   *  @throws DarkbloomError `over_capacity`, for a stop too, as the contract has it. */
+  enter(most: number): () => void {
     if (this.#closed) {
       const message = 'The coordinator is stopping; it finishes what runs and takes nothing new.';
       throw new DarkbloomError('over_capacity', message, { retryAfterS: RETRY_AFTER_S });
+    }
+    if (this.#inside >= most) {
+      const message = `The coordinator has ${this.#inside} requests in hand, the most that it takes for its machines.`;
+      throw new DarkbloomError('over_capacity', message, { retryAfterS: FULL_RETRY_AFTER_S });
     }
     this.#inside++;
     let inside = true;

@@ -65,7 +65,7 @@ export function authenticate(context: HttpContext, accounts: Accounts): Caller {
 /** One inference request of any dialect, checked in the order of the contract: who, how large, what, which model, by
  *  which route, for how much; then relayed. */
 export async function infer(context: HttpContext, dialect: Dialect, deps: DoorDeps): Promise<Response> {
-  const leave = deps.gate.enter();
+  const leave = deps.gate.enter(deps.fleet.places);
   const begun: { bill?: Bill } = {};
   try {
     return await inferInside(context, dialect, deps, { leave, begun });

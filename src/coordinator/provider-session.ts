@@ -43,6 +43,8 @@ export interface Attempt {
 
 interface OpenAttempt extends Attempt {
   readonly channel: Channel;
+  /** Of the chunks that came: what comes twice was copied on its way. */
+  readonly nonces: Set<string>;
   /** Tokens of prompt and answer. */
   readonly tokens: number;
   /** Heartbeats that had come when it was sent. */
@@ -62,6 +64,8 @@ interface SessionOptions {
   log: Log;
 }
 
+/** The first 24 bytes of a sealed text, in base64. */
+const NONCE_CHARACTERS = 32;
 /** Longest list of ids whose stray chunks we remember to have cancelled. */
 const MAX_STRAYS = 1_000;
 const SEED_BYTES = 32;
@@ -321,6 +325,7 @@ export class ProviderSession {
       requestId: randomUUID(),
       build,
       channel,
+      nonces: new Set(),
       tokens,
       beats: this.#beats,
       events: new Mailbox(CHUNK_BUFFER),
@@ -355,6 +360,12 @@ export class ProviderSession {
       if (encrypted_data === undefined || !fromThem || (data ?? '') !== '')
         throw new Error('a chunk in clear or of another key');
       const text = attempt.channel.open(encrypted_data.ciphertext);
+      const nonce = encrypted_data.ciphertext.slice(0, NONCE_CHARACTERS);
+      if (attempt.nonces.has(nonce)) {
+        this.#options.log.warn({ provider: this.id }, 'a chunk that came twice was left out');
+        return;
+      }
+      attempt.nonces.add(nonce);
       const result = readResult(text);
       const content = result === undefined ? readChunk(text) : undefined;
       if (result !== undefined) this.#deliver(message.request_id, { type: 'result', result });

@@ -1,11 +1,11 @@
-import { DarkbloomError } from '../errors.js';
+import { DarkbloomError, toFailure } from '../errors.js';
 import type { Clock } from '../util/clock.js';
 import { LinkedAbort } from '../util/linked-abort.js';
 
 /** Requests of one account that wait for a machine with one model. */
 export const MAX_WAITING = 10;
 /** Requests that wait, over all accounts and models. */
-export const MAX_WAITING_IN_ALL = 200;
+export const MAX_WAITING_IN_ALL = 100;
 export const MAX_WAIT_MS = 120_000;
 const SECONDS_PER_WAITING = 3;
 const SHORTEST_RETRY_S = 2;
@@ -24,7 +24,7 @@ export interface Seeker {
 
 interface Waiter {
   seeker: Seeker;
-  over: (error?: unknown) => void;
+  over: (error?: Error) => void;
 }
 
 /**
@@ -79,7 +79,7 @@ export class WaitingLine {
 
   #join(seeker: Seeker, signal: AbortSignal): Promise<void> {
     return new Promise<void>((resolve, reject) => {
-      const onAbort = () => waiter.over(signal.reason);
+      const onAbort = () => waiter.over(signal.reason as Error);
       const waiter: Waiter = {
         seeker,
         over: (error) => {
@@ -139,7 +139,7 @@ export class WaitingLine {
         if (!waiter.seeker.look(which)) continue;
         waiter.over();
       } catch (error) {
-        waiter.over(error);
+        waiter.over(toFailure(error));
       }
       return true;
     }

@@ -140,14 +140,21 @@ export class Link {
     const socket = new WebSocket(this.#address, {
       perMessageDeflate: false,
       maxPayload: MAX_PROVIDER_INBOUND_BYTES,
-      handshakeTimeout: DIAL_TIMEOUT_MS,
     });
     this.#socket = socket;
     const connection: Connection = { send: (message) => send(socket, message) };
     this.#connection = connection;
     let why = '';
-    socket.on('error', (error) => (why = error.message));
-    socket.on('open', () => void this.#hello(socket, connection));
+    const giveUp = this.#options.clock.after(DIAL_TIMEOUT_MS, () => {
+      why = `no answer within ${DIAL_TIMEOUT_MS / 1_000} s`;
+      socket.terminate();
+    });
+    this.#timers.push(giveUp);
+    socket.on('error', (error) => (why ||= error.message));
+    socket.on('open', () => {
+      giveUp[Symbol.dispose]();
+      void this.#hello(socket, connection);
+    });
     socket.on('message', (data, isBinary) =>
       this.#receive(isBinary ? '' : (data as Buffer).toString('utf8'), connection),
     );

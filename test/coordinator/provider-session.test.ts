@@ -101,6 +101,20 @@ describe('what routing sees of a machine', () => {
 });
 
 describe('a heartbeat', () => {
+  test('takes over what was reserved for requests since the one before, and what was refused as full', async () => {
+    const { session, provider } = play();
+    const started = session.start(BUILD, {}, 100);
+    session.start(BUILD, {}, 20);
+    expect(session.machine.reserved.get(BUILD)).toBe(120);
+    session.abandon(started.requestId);
+    expect(session.machine.reserved.get(BUILD)).toBe(20);
+    await provider.request();
+    (await provider.request()).fail(429, 'queue full', 'queue_full');
+    expect([...session.machine.full]).toEqual([BUILD]);
+    provider.beat();
+    expect([session.machine.reserved.size, session.machine.full.size]).toEqual([0, 0]);
+  });
+
   test('tells of the load, and of a machine that wants no new request', () => {
     const { session, provider, changed } = play();
     provider.beat({ rows: 2, running: 2, waiting: 1 });
@@ -289,6 +303,18 @@ describe('a request', () => {
     });
     expect([session.running, session.machine.assigned.size]).toEqual([0, 0]);
     expect(changed).toHaveBeenCalled();
+  });
+
+  test('shows a chunk that was copied on its way once, and the machine keeps its trust', async () => {
+    const { attempt, request, session } = await playRequest();
+    const sealed = request.seal('data: {"choices":[{"delta":{"content":"Hel"}}]}');
+    request.chunk({ encrypted_data: sealed });
+    request.chunk({ encrypted_data: sealed });
+    request.write('Hel');
+    request.complete({ prompt_tokens: 1, completion_tokens: 2 });
+    const { events } = await outcome(attempt);
+    expect(events.filter(({ type }) => type === 'chunk')).toEqual([text('Hel'), text('Hel')]);
+    expect(session.machine.mistrust).toBeUndefined();
   });
 
   test('shows nothing of what is sealed but is no chunk', async () => {

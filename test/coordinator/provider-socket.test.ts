@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { Identity } from '../../src/crypto/identity.js';
 import { Heartbeat, Register } from '../../src/protocol/provider-messages.js';
 import { ownFixture } from '../support/shared-fixtures.js';
 import { DiallingProvider } from './dialling-provider.js';
@@ -68,4 +69,47 @@ test('one that answers three challenges wrongly is told, and stays without trust
   expect(await provider.next('trust_status')).toEqual(told);
   await answer((await provider.next('attestation_challenge')).nonce);
   expect(stage.coordinator.fleet.machines.map(({ mistrust }) => mistrust)).toEqual([told.reason]);
+});
+
+describe('a provider that connects anew', () => {
+  const linked = () => {
+    const { accounts, owner } = stage.coordinator;
+    return { ...register, auth_token: accounts.mintProviderToken(owner.id, 'test') };
+  };
+  /** Another connection that registers. */
+  const connects = async (frame: typeof register) => {
+    const other = await DiallingProvider.dial(stage.coordinator.url);
+    other.say(frame);
+    await other.heard();
+    return other;
+  };
+
+  test('with the key of its process replaces its older connection, whose requests fail at once', async () => {
+    const frame = linked();
+    using before = await connects(frame);
+    const { fleet } = stage.coordinator;
+    const [older] = fleet.sessions.filter(({ machine }) => machine.accountId !== undefined);
+    const attempt = older?.start('local/tiny', {});
+    using _after = await connects(frame);
+    expect(fleet.sessions.filter(({ machine }) => machine.accountId !== undefined)).toHaveLength(1);
+    expect(fleet.session(older?.id ?? '')).toBeUndefined();
+    const reading = (async () => {
+      for await (const event of attempt?.events ?? []) throw new Error(event.type);
+    })();
+    await expect(reading).rejects.toThrow('provider disconnected');
+    expect(await before.closed).toEqual([1008, 'replaced by a newer connection']);
+  });
+
+  test.each([
+    [
+      'with the key of another process',
+      (frame: typeof register) => ({ ...frame, public_key: new Identity().publicKey }),
+    ],
+    ['as linked to nobody', (frame: typeof register) => ({ ...frame, auth_token: undefined })],
+  ])('%s replaces nothing', async (_, changed) => {
+    const frame = linked();
+    using _before = await connects(frame);
+    using _after = await connects(changed(frame));
+    expect(stage.coordinator.fleet.sessions).toHaveLength(3);
+  });
 });

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Account } from '../../src/coordinator/accounts.js';
 import type { Machine } from '../../src/coordinator/machine.js';
-import { eligible } from '../../src/coordinator/routing.js';
+import { LearnedPace } from '../../src/coordinator/learned-pace.js';
+import { eligible, type Knowledge } from '../../src/coordinator/routing.js';
 import type { ModelInfo, SlotCapacity } from '../../src/protocol/provider-messages.js';
 
 const NOW = 1_782_054_245_000;
@@ -214,4 +215,108 @@ test.each<[string, Pick<Machine, 'capacity'>, number]>([
       (candidate) => candidate.free,
     );
   expect([free(most - 1), free(most), free(0, most)]).toEqual([[true], [false], [false]]);
+});
+
+describe('a machine is not free', () => {
+  const others: Account = { ...ME, acceptUnattested: true };
+  const free = (changes: Partial<Machine>, tokens = 0, account = ME) =>
+    chosen([machine({ privateOnly: false, ...changes })], { tokens, account, mode: 'none' }).map((each) => each.free);
+  const budget = { max_concurrency: 2, active_token_budget_max: 4_096 };
+
+  test.each<[string, Partial<SlotCapacity>, number, number, boolean]>([
+    ['has room', { active_token_budget_used: 1_000 }, 0, 2_000, true],
+    ['is full of running ones', { active_token_budget_used: 3_000 }, 0, 2_000, false],
+    ['is full of waiting ones', { queued_token_budget: 3_000 }, 0, 2_000, false],
+    ['is full of ones sent since', {}, 3_000, 2_000, false],
+    ['would give the request no more than its share', { active_token_budget_used: 2_048 }, 0, 100_000, true],
+  ])('whose token budget %s: %j and %i, for %i tokens', (_, used, reserved, tokens, expected) => {
+    const changes = { ...capacity(slot({ ...budget, ...used })), reserved: new Map([[BUILD, reserved]]) };
+    expect(free(changes, tokens)).toEqual([expected]);
+  });
+
+  test('after it refused a request as full', () => {
+    expect(free({ full: new Set([BUILD]) })).toEqual([false]);
+    expect(free({ full: new Set([OLD_BUILD]) })).toEqual([true]);
+  });
+
+  test('while it loads the model, except for its owner', () => {
+    const loading = { accountId: 'acct_other', ...capacity(slot({ state: 'reloading' })) };
+    expect(free(loading, 0, others)).toEqual([false]);
+    expect(free({ ...loading, accountId: ME.id })).toEqual([true]);
+  });
+});
+
+describe('a weary machine', () => {
+  const weary = machine({ id: 'weary', ...capacity(slot({ state: 'crashed' })) });
+  const resting = (...tired: string[]): Knowledge => ({
+    restsUntil: ({ id }) => (tired.includes(id) ? NOW + 1 : undefined),
+    cachedTokens: () => 0,
+    corrected: (_machine, _build, promisedMs) => promisedMs,
+  });
+
+  test('is left alone where another one has the model, also by its owner', () => {
+    expect(ids([weary, machine({ id: 'cold', capacity: undefined })])).toEqual(['cold']);
+    const two = [machine({ id: 'one' }), machine({ id: 'two' })];
+    expect(ids(two, { knowledge: resting('one') })).toEqual(['two']);
+  });
+
+  test('is tried by its owner where there is no other, and by nobody else', () => {
+    expect(ids([weary])).toEqual(['weary']);
+    const open = machine({ id: 'open', accountId: 'acct_other', privateOnly: false });
+    const wish = { mode: 'none', account: { ...ME, acceptUnattested: true }, knowledge: resting('open') } as const;
+    expect(ids([open], wish)).toEqual([]);
+  });
+});
+
+describe('the first token is expected', () => {
+  const speeds = (changes: Partial<SlotCapacity>) =>
+    capacity(slot({ observed_prefill_tps: 1_000, observed_decode_tps: 100, ...changes }));
+  const ms = (changes: Partial<Machine>, knowledge?: Knowledge) =>
+    chosen([machine({ ...speeds({}), ...changes })], {
+      promptTokens: 2_000,
+      ...(knowledge === undefined ? {} : { knowledge }),
+    }).map(({ expectedMs }) => Math.round(expectedMs));
+
+  test.each<[string, Partial<Machine>, number]>([
+    ['after reading the prompt and one step', {}, 2_010],
+    ['twice as late beside another request', { assigned: new Map([[BUILD, 1]]) }, 4_020],
+    ['later on a hot machine', { ...hot('serious') }, 3_015],
+    ['later on one that was silent', { heardAt: NOW - 15_001 }, 7_010],
+    ['after the load that it told of', speeds({ state: 'idle_shutdown', model_load_time_ms: 9_000 }), 11_010],
+    ['after 20 s of loading again', speeds({ state: 'idle_shutdown' }), 22_010],
+    ['by what was registered, where nothing was seen', { ...capacity(slot()), prefillTps: 500, decodeTps: 50 }, 4_020],
+    ['after 30 s of loading, by default speeds, where nothing is known', { capacity: undefined }, 40_050],
+  ])('%s', (_, changes, expected) => {
+    expect(ms(changes)).toEqual([expected]);
+  });
+
+  test('sooner where the prompt is cached, in a model in memory', () => {
+    const knowledge = {
+      restsUntil: () => undefined,
+      cachedTokens: () => 1_500,
+      corrected: (_: Machine, __: string, at: number) => at,
+    };
+    expect(ms({}, knowledge)).toEqual([510]);
+    expect(ms(speeds({ state: 'idle_shutdown', model_load_time_ms: 0 }), knowledge)).toEqual([2_010]);
+  });
+
+  test('as late as it was before, more and more, and after a while as promised again', () => {
+    const pace = new LearnedPace();
+    const corrected = (now: number) => Math.round(pace.correct('m', BUILD, 1_000, now));
+    const seen = [1, 2, 3, 4, 5, 6].map(() => {
+      pace.saw('m', BUILD, { promisedMs: 1_000, seenMs: 4_000 }, NOW);
+      return corrected(NOW);
+    });
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    expect([seen[0], seen[5]]).toEqual([1_516, 3_398]);
+    expect(corrected(NOW + 3_600_000)).toBe(1_000);
+    expect(Math.round(pace.correct('other', BUILD, 1_000, NOW))).toBe(1_000);
+  });
+
+  test('no more than eight times as late by a single answer, however late that was', () => {
+    const [pace, other] = [new LearnedPace(), new LearnedPace()];
+    pace.saw('m', BUILD, { promisedMs: 1_000, seenMs: 8_000 }, NOW);
+    other.saw('m', BUILD, { promisedMs: 1_000, seenMs: 8_000_000 }, NOW);
+    expect(other.correct('m', BUILD, 1_000, NOW)).toBe(pace.correct('m', BUILD, 1_000, NOW));
+  });
 });

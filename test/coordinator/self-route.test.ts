@@ -314,7 +314,7 @@ async function fill(person: Person): Promise<void> {
   const headers = { 'x-darkbloom-route': 'self' };
   for (let asked = 0; asked <= MAX_WAITING; asked++) {
     void stage
-      .call('POST', '/v1/chat/completions', { token, body: asks('long'), headers, signal })
+      .ask('POST', '/v1/chat/completions', { token, body: asks('long'), headers, signal })
       .catch(() => undefined);
   }
   (await provider.request()).accept();
@@ -353,7 +353,7 @@ test.each(TABLE.map((row, index) => [told(row, index), row] as const))('%s', asy
     void serve(machine);
   }
   const before = me.balance;
-  const { status, headers, json } = await stage.call('POST', '/v1/chat/completions', {
+  const { status, headers, json } = await stage.ask('POST', '/v1/chat/completions', {
     token: me.key(row.onlySelf),
     body: asks('Hi', row.byBuild === true ? BUILD : 'tiny'),
     headers: row.header === undefined ? {} : { 'x-darkbloom-route': row.header },
@@ -387,7 +387,7 @@ describe('a request that names a machine', () => {
     return { me, machines };
   }
   const ask = (token: string, headers: Record<string, string>, extra: object = {}) =>
-    stage.call('POST', '/v1/chat/completions', { token, body: { ...asks('Hi'), ...extra }, headers });
+    stage.ask('POST', '/v1/chat/completions', { token, body: { ...asks('Hi'), ...extra }, headers });
 
   test.each([0, 1] as const)('by its header is served there and nowhere else: machine %i', async (index) => {
     const { me, machines } = two();
@@ -471,7 +471,7 @@ test('a model outside the catalogue is served to its owner by self alone', async
   machine.provider.ready();
   void serve(machine);
   const ask = (route: string) =>
-    stage.call('POST', '/v1/chat/completions', {
+    stage.ask('POST', '/v1/chat/completions', {
       token: me.key(),
       body: asks('Hi', 'mine/only'),
       headers: { 'x-darkbloom-route': route },
@@ -497,7 +497,7 @@ test.each([
     fleet.add(provider.session);
     void serve({ provider, id });
     for (const token of [ownerToken, all.keys.create(guest.id, {}).secret]) {
-      expect((await own.call('POST', '/v1/chat/completions', { token, body: asks('Hi') })).status).toBe(200);
+      expect((await own.ask('POST', '/v1/chat/completions', { token, body: asks('Hi') })).status).toBe(200);
     }
     expect(lastUsage(own.database, owner.id)).toMatchObject({ cost, routeMode });
     expect(lastUsage(own.database, guest.id)).toMatchObject({ cost: PRICE, routeMode: 'none' });

@@ -6,6 +6,13 @@ import { Coordinator, type CoordinatorOptions } from '../../src/coordinator/coor
 import { silentLog } from '../../src/log.js';
 import { ManualClock } from '../support/manual-clock.js';
 
+interface CallOptions {
+  token?: string | undefined;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
 /** A model that a coordinator knows, under the name `tiny`. */
 export function knownModel(id: string, alias = 'tiny'): KnownModel {
   return {
@@ -69,16 +76,13 @@ export class StartedCoordinator implements AsyncDisposable {
   }
 
   /** One call with a JSON body and a bearer token. */
-  async call(
-    method: string,
-    path: string,
-    {
-      token,
-      body,
-      headers,
-      signal,
-    }: { token?: string | undefined; body?: unknown; headers?: Record<string, string>; signal?: AbortSignal } = {},
-  ) {
+  async call(method: string, path: string, options: CallOptions = {}) {
+    const { status, json } = await this.ask(method, path, options);
+    return { status, json };
+  }
+
+  /** The same, with the headers of the answer. */
+  async ask(method: string, path: string, { token, body, headers, signal }: CallOptions = {}) {
     const response = await fetch(`${this.coordinator.url}${path}`, {
       method,
       headers: {
@@ -92,6 +96,7 @@ export class StartedCoordinator implements AsyncDisposable {
     const json: unknown = await response.json();
     return { status: response.status, headers: response.headers, json };
   }
+
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.coordinator.close();

@@ -7,6 +7,7 @@ import { Heartbeat, Register } from '../../src/protocol/provider-messages.js';
 import { eventually } from '../support/eventually.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { ownFixture } from '../support/shared-fixtures.js';
+import { DeafServer } from './deaf-server.js';
 import { DialledServer, type Dialled } from './dialled-server.js';
 
 const { register, heartbeat } = z
@@ -309,4 +310,31 @@ describe('closing', () => {
     stage.clock.turn(1_000);
     expect(stage.server.knocks).toBe(0);
   });
+});
+
+test('a dial that nobody answers is given up after 15 seconds of its clock, and tried again', async () => {
+  await using deaf = await DeafServer.listen();
+  const clock = new ManualClock();
+  const link = new Link({
+    coordinatorUrl: deaf.url,
+    register: () => register,
+    heartbeat: () => Promise.resolve(heartbeat),
+    receive: () => undefined,
+    lost: () => undefined,
+    clock,
+    random: () => 0.5,
+    log: silentLog(),
+  });
+  link.start();
+  clock.turn(0);
+  await deaf.dialled();
+  clock.turn(14_999);
+  expect(link.state.name).toBe('dialing');
+  clock.turn(1);
+  await eventually('the link waits', () => link.state.name === 'waiting' || undefined);
+  expect(link.lastLoss).toBe('no answer within 15 s');
+  clock.turn(2_000);
+  await deaf.dialled();
+  await link.close();
+  expect(clock.pending).toBe(0);
 });

@@ -23,10 +23,14 @@ export class RunningDaemon implements AsyncDisposable {
     this.#home = home;
   }
 
-  static async start(settings: Values = {}, log: Log = silentLog()): Promise<RunningDaemon> {
+  static async start(
+    settings: Values = {},
+    log: Log = silentLog(),
+    linkToken: string = LINK_TOKEN,
+  ): Promise<RunningDaemon> {
     const home = new TemporaryHome();
     const { 'coordinator.url': url } = settings;
-    if (typeof url === 'string') saveLinkToken(home.home.linkToken, url, LINK_TOKEN);
+    if (typeof url === 'string') saveLinkToken(home.home.linkToken, url, linkToken);
     const resolved = loadSettings(home.home, {}, { 'http.port': 0, ...settings });
     return new RunningDaemon(
       await Daemon.start({ home: home.home, settings: resolved, env: environment, log, stopAsked: () => undefined }),
