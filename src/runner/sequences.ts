@@ -3,7 +3,7 @@ import { DarkbloomError, toFailure } from '../errors.js';
 import { answerGrammar } from '../inference/grammar/answer-grammar.js';
 import { PromptTemplate } from '../inference/prompt.js';
 import type { ChatMessage } from '../inference/types.js';
-import type { GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
+import { FailureCode, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
 import type { Choice, Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
 import { Rows } from './rows.js';
@@ -243,14 +243,9 @@ function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {
   return { promptTokens: prompt.length, cachedTokens, completionTokens };
 }
 
-function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message'> {
-  const { code, message } = toFailure(error);
-  switch (code) {
-    case 'context_length_exceeded':
-    case 'cancelled':
-    case 'invalid_request':
-    case 'unprocessable':
-      return { code, message };
-  }
+function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message' | 'param'> {
+  const { code, message, param } = toFailure(error);
+  const told = FailureCode.exclude(['internal']).safeParse(code).data;
+  if (told !== undefined) return { code: told, message, param };
   return { code: 'internal', message: error instanceof Error ? error.message : 'unknown' };
 }
