@@ -3,7 +3,13 @@ import { DarkbloomError } from '../errors.js';
 import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
 import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
 import type { TokenLogprob } from '../inference/types.js';
-import { nativeOf, type Native, type NativeSampler, type SamplerConfig } from './native-context.js';
+import {
+  nativeOf,
+  type Native,
+  type NativeGrammarState,
+  type NativeSampler,
+  type SamplerConfig,
+} from './native-context.js';
 import { READ_TOKENS } from './step-plan.js';
 import { tokenBytes } from './token-bytes.js';
 
@@ -105,7 +111,7 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
   });
   const control = controlTokensOf(model);
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model));
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model, control));
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -260,18 +266,21 @@ class LlamaSampler implements Sampler {
   readonly #vocabulary: Vocabulary;
   readonly #topLogprobs: number | undefined;
   readonly #config: SamplerConfig;
+  /** By token. */
+  readonly #bias: ReadonlyMap<number, number>;
   readonly #sampler: NativeSampler;
   /** Leaves the logits as the model gave them; absent: they are not asked for. */
   readonly #reader: NativeSampler | undefined;
   /** What penalties look at. */
   readonly #chosen: number[] = [];
-  #constrained = false;
+  #grammar: NativeGrammarState | undefined;
 
   constructor(native: Native, vocabulary: Vocabulary, options: SamplerOptions, seed: number) {
     this.#native = native;
     this.#vocabulary = vocabulary;
     this.#topLogprobs = options.topLogprobs;
-    this.#config = { ...samplerConfig(options.sampling, seed), ...biasOf(options.logitBias, vocabulary.size) };
+    this.#config = samplerConfig(options.sampling, seed);
+    this.#bias = biasOf(options.logitBias, vocabulary.size);
     this.#sampler = native.createSampler();
     this.#reader = options.topLogprobs === undefined ? undefined : native.createSampler();
     this.#reader?.applyConfig({ temperature: 0 });
@@ -284,15 +293,21 @@ class LlamaSampler implements Sampler {
   }
 
   constrain(grammar: string | undefined): void {
-    this.#constrained = grammar !== undefined;
+    this.#grammar = grammar === undefined ? undefined : this.#compile(grammar);
+    // The runtime takes a control token for the text of its name, which nobody would see.
+    const hidden = [...this.#vocabulary.control].filter(([text]) => grammar?.includes(text) === false);
+    const bias = new Map([...this.#bias, ...hidden.map(([, token]) => [token, -Infinity] as const)]);
     this.#sampler.applyConfig({
       ...this.#config,
       ...(this.#isPenalised ? { repeatPenaltyTokens: Uint32Array.from(this.#chosen) } : {}),
-      ...(grammar === undefined ? {} : { grammarEvaluationState: this.#compile(grammar) }),
+      ...(bias.size === 0
+        ? {}
+        : { tokenBiasKeys: Uint32Array.from(bias.keys()), tokenBiasValues: Float32Array.from(bias.values()) }),
+      ...(this.#grammar === undefined ? {} : { grammarEvaluationState: this.#grammar }),
     });
   }
 
-  #compile(grammar: string): object {
+  #compile(grammar: string): NativeGrammarState {
     try {
       return this.#native.createGrammarState(grammar);
     } catch (error) {
@@ -315,11 +330,14 @@ class LlamaSampler implements Sampler {
   }
 
   async #choose(output: number): Promise<number> {
+    const grammar = this.#grammar;
+    const nothing = () => new Error('The grammar leaves no token to choose from.');
     const token = await this.#native.context.sampleToken(output, this.#sampler).catch((error: unknown) => {
-      // The library's own message tells the token.
-      throw this.#constrained ? new Error('The grammar leaves no token to choose from.') : error;
+      throw grammar === undefined ? error : nothing(); // the library's own message tells the token
     });
     if (token < 0) throw new Error('No token is left to choose from.');
+    // Where every token is forbidden the library chooses any; that it may not end here it does not notice.
+    if (grammar !== undefined && this.#vocabulary.isEnd(token) && !this.#native.allows(grammar, token)) throw nothing();
     return token;
   }
 
@@ -369,35 +387,33 @@ function samplerConfig(sampling: GenerateOrder['sampling'], seed: number): Sampl
   };
 }
 
-function biasOf(
-  logitBias: Readonly<Record<string, number>>,
-  vocabulary: number,
-): Pick<SamplerConfig, 'tokenBiasKeys' | 'tokenBiasValues'> {
-  const biases = Object.entries(logitBias);
-  if (biases.length === 0) return {};
-  if (biases.some(([id]) => Number(id) >= vocabulary)) {
-    throw new DarkbloomError(
-      'invalid_request',
-      `'logit_bias': must name tokens of the model's vocabulary, 0 to ${vocabulary - 1}.`,
-      { param: 'logit_bias' },
-    );
-  }
-  return {
-    tokenBiasKeys: Uint32Array.from(biases, ([id]) => Number(id)),
-    tokenBiasValues: Float32Array.from(biases, ([, bias]) => (bias === FORBIDDEN ? -Infinity : bias)),
-  };
+function biasOf(logitBias: Readonly<Record<string, number>>, vocabulary: number): Map<number, number> {
+  const biases = Object.entries(logitBias).map(
+    ([id, bias]) => [Number(id), bias === FORBIDDEN ? -Infinity : bias] as const,
+  );
+  if (biases.every(([id]) => id < vocabulary)) return new Map(biases);
+  throw new DarkbloomError(
+    'invalid_request',
+    `'logit_bias': must name tokens of the model's vocabulary, 0 to ${vocabulary - 1}.`,
+    { param: 'logit_bias' },
+  );
 }
 
 /** What the tokens of a model are. */
 interface Vocabulary {
   size: number;
+  /** Text of each control token → its id; without those that end an answer. */
+  control: ReadonlyMap<string, number>;
+  isEnd(token: number): boolean;
   tell(token: number): { token: string; bytes: number[] };
 }
 
-function vocabularyOf(model: LlamaModel): Vocabulary {
+function vocabularyOf(model: LlamaModel, control: ReadonlyMap<string, Token>): Vocabulary {
   const { token_type: types = [], tokens: texts = [], model: tokenizer } = model.fileInfo.metadata.tokenizer.ggml;
   return {
     size: texts.length,
+    control: new Map([...control].filter(([, token]) => !model.isEogToken(token))),
+    isEnd: (token) => model.isEogToken(token as Token),
     tell: (id) => {
       const bytes = tokenBytes(texts[id] ?? '', Number(types[id] ?? 1), tokenizer);
       return { token: Buffer.from(bytes).toString(), bytes };
