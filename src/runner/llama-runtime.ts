@@ -23,6 +23,9 @@ export interface Feed {
   tokens: readonly number[];
   /** Chooses the token that follows the last of these; absent: none is wanted. */
   sampler: Sampler | undefined;
+  /** Computed as if there were no others in the step: the library cuts what lies together in one batch into pieces of
+   *  one length, and where a prompt is cut, its numbers are rounded otherwise. Takes a pass of its own. */
+  alone?: boolean;
 }
 
 /** How a request wants its tokens chosen. */
@@ -186,16 +189,26 @@ class LlamaRows {
 
   step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
     return this.#inTurn(async () => {
-      const { context } = this.#native;
-      context.initBatch(feeds.reduce((sum, { tokens }) => sum + tokens.length, 0));
-      const outputs = feeds.map(({ row, position, tokens, sampler }) => {
-        const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
-        return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
-      });
-      await context.decodeBatch();
-      this.#copying.clear();
-      return Promise.all(feeds.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+      const results = new Map<Feed, Choice | Error | undefined>();
+      for (const batch of batchesOf(feeds)) {
+        const outputs = await this.#decode(batch);
+        this.#copying.clear();
+        const choices = await Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+        batch.forEach((feed, index) => results.set(feed, choices[index]));
+      }
+      return feeds.map((feed) => results.get(feed));
     });
+  }
+
+  async #decode(batch: readonly Feed[]): Promise<(number | undefined)[]> {
+    const { context } = this.#native;
+    context.initBatch(batch.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    const outputs = batch.map(({ row, position, tokens, sampler }) => {
+      const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
+      return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
+    });
+    await context.decodeBatch();
+    return outputs;
   }
 
   async #sample(output: number | undefined, sampler: Sampler | undefined): Promise<Choice | Error | undefined> {
@@ -253,6 +266,14 @@ class LlamaRows {
     this.#last = result.catch(() => undefined);
     return result;
   }
+}
+
+/** One token is never cut: what is to be computed alone and has no more may lie beside others. */
+function batchesOf(feeds: readonly Feed[]): Feed[][] {
+  const isApart = ({ alone, tokens }: Feed) => alone === true && tokens.length > 1;
+  const together = feeds.filter((feed) => !isApart(feed));
+  const apart = feeds.filter(isApart).map((feed) => [feed]);
+  return together.length === 0 ? apart : [together, ...apart];
 }
 
 /** The last tokens of an answer that penalties look at. */

@@ -103,7 +103,8 @@ export class Sequence {
     const { id: row, tokens: held } = this.#row;
     const tokens = this.#last === undefined ? this.prompt.slice(this.#read, this.#read + chunk) : [this.#last];
     const reachesEnd = this.#last !== undefined || tokens.length === this.left;
-    return { row, position: held.length, tokens, sampler: reachesEnd ? this.#sampler : undefined };
+    const alone = this.order.sampling.seed !== undefined; // whoever gives a seed wants the same text again
+    return { row, position: held.length, tokens, sampler: reachesEnd ? this.#sampler : undefined, alone };
   }
 
   /** A step added this to the row. */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GREEDY, PLAIN, type TokenLogprob } from '../../src/inference/types.js';
 import { openRuntime, type Runtime, type SamplerOptions } from '../../src/runner/llama-runtime.js';
 import type { GenerateOrder } from '../../src/runner-protocol/messages.js';
-import { randomModel } from '../support/made-models.js';
+import { quantizedModel, randomModel } from '../support/made-models.js';
 import { runOrders } from '../support/run-orders.js';
 
 /** How tokens are chosen, on the real runtime with a model that writes anything. */
@@ -222,11 +222,29 @@ describe('a grammar', () => {
 });
 
 describe('a seed', () => {
-  const seeded = order({ sampling: { ...PLAINLY, seed: 11 } });
+  const ask = (seed: number, content: string) =>
+    order({ messages: [{ role: 'user', content }], sampling: { ...PLAINLY, seed }, maxTokens: 50 });
 
   test('gives the same text again, and another seed another one', async () => {
-    const [a, b, c] = await runOrders(runtime, [seeded, seeded, order({ sampling: { ...PLAINLY, seed: 12 } })], 1);
+    const [a, b, c] = await runOrders(runtime, [ask(11, 'go'), ask(11, 'go'), ask(12, 'go')], 1);
     expect(a?.text).toBe(b?.text);
     expect(a?.text).not.toBe(c?.text);
+  });
+
+  test('gives the same text alone and beside others that read and write, with quantized weights on a CPU', async () => {
+    const model = { modelPath: quantizedModel(), rows: 8, contextTokens: 1_024, threads: 1, gpuLayers: 0 };
+    const quantized = await openRuntime({ type: 'load', ...model }, () => undefined);
+    try {
+      const lengths = [300, 3, 700, 90, 257, 520, 40, 12, 610, 5, 333, 150];
+      const asked = lengths.map((length, index) => ask(index, '0123456789'.repeat(70).slice(0, length)));
+      const alone = await runOrders(quantized, asked, 1);
+      expect(new Set(alone.map(({ text }) => text)).size).toBe(lengths.length);
+      for (const together of [2, 3, 8]) {
+        const beside = await runOrders(quantized, asked, together);
+        expect(beside.map(({ text }) => text)).toEqual(alone.map(({ text }) => text));
+      }
+    } finally {
+      await quantized.close();
+    }
   });
 });
