@@ -24,7 +24,7 @@ afterAll(() => runtime.close());
 const byteToken = (byte: number) => String(byte + 3);
 
 const logitBias = {
-  [byteToken(0x22)]: 5, // strings come to an end
+  [byteToken(0x22)]: 7, // strings come to an end
   // The first bytes of characters that this model would go on to encode in more bytes than they need. No trained model
   // does; the runtime takes them for the characters, and decoders do not.
   [byteToken(0xe0)]: -100,

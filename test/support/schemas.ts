@@ -119,7 +119,7 @@ const isDay = (text: string) => matches(/^\d{4}-\d\d-\d\d$/u)(text) && isSame(`$
 const isSame = (text: string) => !Number.isNaN(Date.parse(text)) && new Date(text).toISOString() === text;
 const isTime = matches(/^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/u);
 
-const ajv = new Ajv2020({ strict: false });
+const ajv = new Ajv2020({ strict: false, validateSchema: false, addUsedSchema: false, code: { optimize: false } });
 ajv.addFormat('date', isDay);
 ajv.addFormat('time', isTime);
 ajv.addFormat('date-time', (text) => isDay(text.slice(0, 10)) && text[10] === 'T' && isTime(text.slice(11)));

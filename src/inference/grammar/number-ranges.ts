@@ -1,7 +1,7 @@
 /** Decimal numbers between two bounds, in GBNF. */
 
 /** Whole numbers of more digits are not told apart by those who read JSON into doubles. */
-export const MAX_INTEGER_DIGITS = 15;
+const MAX_INTEGER_DIGITS = 15;
 export const LARGEST_INTEGER = 10 ** MAX_INTEGER_DIGITS - 1;
 /** From there on a bound that is no member itself could be reached by rounding. */
 export const LARGEST_NUMBER_BOUND = 10 ** 9;

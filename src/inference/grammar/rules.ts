@@ -3,8 +3,8 @@ import type { JsonObject } from '../types.js';
 import { addSchema } from './schema.js';
 
 /** Rules of one grammar: reading one of so many takes tens of milliseconds. */
-export const MAX_RULES = 4_000;
-export const MAX_GRAMMAR_CHARACTERS = 400_000;
+const MAX_RULES = 4_000;
+const MAX_GRAMMAR_CHARACTERS = 400_000;
 
 /**
  * The rules of one grammar in GBNF, as llama.cpp reads it (its `grammars/README.md`). What a rule's body names must be

@@ -24,9 +24,9 @@ export const MAX_SCHEMAS = 4_000;
 export const MAX_MEMBERS = 256;
 export const MAX_VALUES = 1_000;
 /** Characters of one value in `enum` or `const`, or of one name, as JSON. */
-export const MAX_VALUE_CHARACTERS = 1_000;
+const MAX_VALUE_CHARACTERS = 1_000;
 /** Characters of a string, or items of a list, that a bound may name. */
-export const MAX_COUNT = 32_000;
+const MAX_COUNT = 32_000;
 
 const TOO_MANY = `there may be ${MAX_SCHEMAS} schemas in one at most`;
 

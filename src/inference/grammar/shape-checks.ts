@@ -4,9 +4,9 @@ import type { Exclusive } from './schema-reader.js';
 import type { Definition, ObjectShape, Shape } from './shape.js';
 
 /** What can be begun at one place. */
-export const MAX_ALTERNATIVES = 256;
+const MAX_ALTERNATIVES = 256;
 /** Ways of reading the same text at once: the time for a token grows with them. */
-export const MAX_WAYS = 64;
+const MAX_WAYS = 64;
 
 /** Steps of one look for differences: shapes that refer to each other could be followed for ever. */
 const MAX_LOOKS = 20_000;

@@ -8,7 +8,7 @@ import type { ArrayShape, Definition, ObjectShape, Shape } from './shape.js';
 /** Longer runs are put together from groups: the runtime refuses to repeat anything 2,000 times. */
 const GROUP = 64;
 /** Repetitions in one grammar, added up: the runtime writes each of them out. */
-export const MAX_UNROLLED = 40_000;
+const MAX_UNROLLED = 40_000;
 
 const HEX = '[0-9a-fA-F]';
 /** Not one of a surrogate pair: each escape is one character. */
