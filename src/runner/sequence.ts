@@ -1,13 +1,21 @@
-import type { FinishReason } from '../inference/types.js';
+import type { FinishReason, TokenLogprob } from '../inference/types.js';
 import { READ_AHEAD, type GenerateOrder } from '../runner-protocol/messages.js';
+import { AnswerLogprobs } from './answer-logprobs.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
-import type { Feed, Runtime, Sampler } from './llama-runtime.js';
+import type { Choice, Feed, Runtime, Sampler } from './llama-runtime.js';
 import type { Row } from './rows.js';
 
 /** How an answer ended. */
 export interface Ending {
   finishReason: FinishReason;
   stopSequence: string | null;
+}
+
+/** What one token brought: text that may be shown, its tokens' probabilities if they were asked for, perhaps the end. */
+interface Progress {
+  text: string;
+  logprobs?: TokenLogprob[];
+  ending: Ending | undefined;
 }
 
 /** One request:  waiting (for a row) ──▶ reading (the prompt) ──▶ writing (the answer) ──▶ gone */
@@ -18,6 +26,7 @@ export class Sequence {
   readonly #bound: number;
   readonly #utf8: Utf8Stream;
   readonly #stops: StopMatcher;
+  readonly #logprobs = new AnswerLogprobs();
   #row: Row | undefined;
   #sampler: Sampler | undefined;
   /** Prompt tokens in the row. */
@@ -94,7 +103,8 @@ export class Sequence {
     const { id: row, tokens: held } = this.#row;
     const tokens = this.#last === undefined ? this.prompt.slice(this.#read, this.#read + chunk) : [this.#last];
     const reachesEnd = this.#last !== undefined || tokens.length === this.left;
-    return { row, position: held.length, tokens, sampler: reachesEnd ? this.#sampler : undefined };
+    const alone = this.order.sampling.seed !== undefined; // whoever gives a seed wants the same text again
+    return { row, position: held.length, tokens, sampler: reachesEnd ? this.#sampler : undefined, alone };
   }
 
   /** A step added this to the row. */
@@ -104,18 +114,25 @@ export class Sequence {
     this.lastStep = step;
   }
 
-  /** One more token of the answer: the text that may be shown, and whether it ended the answer. */
-  take(token: number): { text: string; ending: Ending | undefined } {
+  /** One more token of the answer. */
+  take({ token, logprob }: Choice): Progress {
     this.#writingSince ??= performance.now();
     this.#last = token;
+    const progress = this.#progress(token, logprob);
+    return logprob === undefined ? progress : { ...progress, logprobs: this.#logprobs.show(progress.text) };
+  }
+
+  #progress(token: number, logprob: TokenLogprob | undefined): Progress {
     if (this.#runtime.isEnd(token)) return this.#endOf('stop', '');
     this.completionTokens++;
-    const { text, stop } = this.#stops.push(this.#utf8.push(token));
+    const produced = this.#utf8.push(token);
+    if (logprob !== undefined) this.#logprobs.push(logprob, produced);
+    const { text, stop } = this.#stops.push(produced);
     if (stop !== null) return { text, ending: { finishReason: 'stop', stopSequence: stop } };
     return this.completionTokens < this.#bound ? { text, ending: undefined } : this.#endOf('length', text);
   }
 
-  #endOf(finishReason: FinishReason, text: string): { text: string; ending: Ending } {
+  #endOf(finishReason: FinishReason, text: string): Progress {
     const rest = this.#stops.push(this.#utf8.flush());
     if (rest.stop !== null)
       return { text: text + rest.text, ending: { finishReason: 'stop', stopSequence: rest.stop } };

@@ -1,9 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
+import { answerGrammar } from '../inference/grammar/answer-grammar.js';
 import { PromptTemplate } from '../inference/prompt.js';
 import type { ChatMessage } from '../inference/types.js';
 import { FailureCode, type CountOrder, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
-import type { Feed, Runtime } from './llama-runtime.js';
+import type { Choice, Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
 import { Rows } from './rows.js';
 import { Sequence, type Ending } from './sequence.js';
@@ -130,7 +131,7 @@ export class Sequences {
       const { order, prompt } = sequence;
       try {
         const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
-        sequence.sampleWith(this.#runtime.createSampler(order.sampling, seed));
+        sequence.sampleWith(this.#runtime.createSampler({ ...order, grammar: answerGrammar(order.format) }, seed));
         const { row, reused } = await this.#rows.claim(prompt, order.cacheScope);
         sequence.begin(row, reused);
         this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
@@ -181,15 +182,15 @@ export class Sequences {
     }
   }
 
-  #took(sequence: Sequence, feed: Feed, chosen: number | Error | undefined): void {
+  #took(sequence: Sequence, feed: Feed, chosen: Choice | Error | undefined): void {
     sequence.fed(feed, this.#steps);
     if (sequence.row !== undefined) this.#rows.grow(sequence.row, feed.tokens);
     if (chosen === undefined || sequence.cancelled) return; // the loop ends it first thing; the token is not counted
     if (chosen instanceof Error) return this.#fail(sequence, chosen);
-    const { text, ending } = sequence.take(chosen);
+    const { text, logprobs, ending } = sequence.take(chosen);
     if (text !== '') {
       sequence.unread++;
-      this.#tell({ type: 'text', id: sequence.id, text });
+      this.#tell({ type: 'text', id: sequence.id, text, logprobs });
     }
     if (ending !== undefined) this.#finish(sequence, ending);
   }

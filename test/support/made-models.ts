@@ -33,3 +33,7 @@ export const vectorModel = (): string => madeModel('vectors', ['--type', 'f32', 
 
 /** An encoder: vectors of 64 values, of at most 128 tokens with one before and one after the text. */
 export const bertModel = (): string => madeModel('bert', ['--preset', 'bert']);
+
+/** Random weights, quantized: on a CPU a row's numbers are the same whatever other rows are computed beside it. */
+export const quantizedModel = (): string =>
+  madeModel('quantized', ['--type', 'q8_0', '--seed', '5', '--embd', '256', '--ff', '768', '--heads', '4']);
