@@ -1,7 +1,9 @@
 import { getLlama, LlamaLogLevel, type Llama, type LlamaModel, type Token } from 'node-llama-cpp';
 import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
 import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
+import { ControlTokens } from '../inference/control-tokens.js';
 import { nativeOf, type Native, type NativeSampler, type SamplerConfig } from './native-context.js';
+import { tokenizeRuns, type Vocabulary } from './prompt-tokens.js';
 import { READ_TOKENS } from './step-plan.js';
 
 /** The one file that generates with node-llama-cpp. */
@@ -36,8 +38,11 @@ export interface Runtime {
   readonly template: TemplateFacts;
   /** Whether a row can be cut after any token. Models with recurrent layers or a sliding window cannot. */
   readonly cutsAnywhere: boolean;
-  tokenizePrompt(runs: readonly PromptRun[]): number[];
+  /** Yields how many tokens there are where a pause is due. */
+  tokenizePrompt(runs: readonly PromptRun[]): Generator<number, number[]>;
   readonly controlTokens: readonly string[];
+  /** The text of a control token, which `detokenize` leaves out. */
+  controlText(token: number): string | undefined;
   /** Bytes of the longest token of the vocabulary: a text of more bytes has more tokens than bytes ÷ this. */
   readonly longestTokenBytes: number;
   detokenize(tokens: readonly number[], before: readonly number[]): string;
@@ -84,7 +89,8 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     experimentalKvCacheKeyType: kvType,
     experimentalKvCacheValueType: kvType,
   });
-  const control = controlTokensOf(model);
+  const vocabulary = vocabularyOf(model);
+  const controlTexts = new Map([...vocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const rows = new LlamaRows(nativeOf(llama, model, context));
   return {
@@ -101,9 +107,10 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
       eosToken: model.tokens.eosString ?? '',
     },
     cutsAnywhere: !isHybrid && !isRecurrent && swaSize === undefined,
-    controlTokens: [...control.keys()],
+    controlTokens: [...vocabulary.control.keys()],
+    controlText: (token) => controlTexts.get(token),
     longestTokenBytes: longestTokenBytes(model),
-    tokenizePrompt: (runs) => tokenizeRuns(model, control, runs),
+    tokenizePrompt: (runs) => tokenizePrompt(model, vocabulary, runs),
     detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
     isEnd: (token) => model.isEogToken(token as Token),
     createSampler: (options, seed) => rows.createSampler(options, seed),
@@ -257,15 +264,26 @@ function samplerConfig(options: GenerateOrder['sampling'], seed: number): Sample
 
 /** GGUF `tokenizer.ggml.token_type`. */
 const CONTROL_TYPE = 3;
+/** Found by the tokenizer in any text, though many of them mean as much as control tokens: `<think>`, `<tool_call>`. */
+const USER_DEFINED_TYPE = 4;
 
-/** Text of each control token of the vocabulary → its id. */
-function controlTokensOf(model: LlamaModel): Map<string, Token> {
-  const { token_type: types = [], tokens: texts = [] } = model.fileInfo.metadata.tokenizer.ggml;
-  const control = new Map<string, Token>();
+function vocabularyOf(model: LlamaModel): Vocabulary {
+  const { token_type: types = [], tokens: texts = [], model: kind, ...rest } = model.fileInfo.metadata.tokenizer.ggml;
+  const control = new Map<string, number>();
+  const found: string[] = [];
   types.forEach((type, id) => {
-    if (Number(type) === CONTROL_TYPE && texts[id] !== undefined) control.set(texts[id], id as Token);
+    const text = texts[id] ?? '';
+    // runs of spaces and single characters stand for themselves
+    const userDefined = Number(type) === USER_DEFINED_TYPE && text.trim() !== '' && [...text].length > 1;
+    if (userDefined) found.push(text);
+    if (userDefined || Number(type) === CONTROL_TYPE) control.set(text, id);
   });
-  return control;
+  return {
+    control,
+    found: new ControlTokens(found),
+    spaceInFront: kind === 'llama' && rest.add_space_prefix !== false,
+    tokenize: (text) => model.tokenize(text, false),
+  };
 }
 
 function longestTokenBytes(model: LlamaModel): number {
@@ -273,11 +291,12 @@ function longestTokenBytes(model: LlamaModel): number {
   return texts.reduce((longest, text) => Math.max(longest, Buffer.byteLength(text)), 1);
 }
 
-function tokenizeRuns(model: LlamaModel, control: ReadonlyMap<string, Token>, runs: readonly PromptRun[]): Token[] {
-  const tokens = runs.flatMap((run) => {
-    const id = run.type === 'control' ? control.get(run.token) : undefined;
-    return id !== undefined ? [id] : model.tokenize(run.type === 'text' ? run.text : run.token, false);
-  });
+function* tokenizePrompt(
+  model: LlamaModel,
+  vocabulary: Vocabulary,
+  runs: readonly PromptRun[],
+): Generator<number, number[]> {
+  const tokens = yield* tokenizeRuns(runs, vocabulary);
   const { bos, shouldPrependBosToken } = model.tokens;
   return shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
 }

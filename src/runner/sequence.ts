@@ -1,14 +1,27 @@
-import type { FinishReason } from '../inference/types.js';
+import { randomBytes } from 'node:crypto';
+import type { Prompt } from '../inference/prompt.js';
+import { AnswerReader } from '../inference/syntax/answer-reader.js';
+import type { Syntax } from '../inference/syntax/syntax.js';
+import { offeredTools, type ContentEvent, type FinishReason } from '../inference/types.js';
 import { READ_AHEAD, type GenerateOrder } from '../runner-protocol/messages.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
 import type { Feed, Runtime, Sampler } from './llama-runtime.js';
 import type { Row } from './rows.js';
+
+/** What one token brought. */
+interface Taken {
+  events: ContentEvent[];
+  ending: Ending | undefined;
+}
 
 /** How an answer ended. */
 export interface Ending {
   finishReason: FinishReason;
   stopSequence: string | null;
 }
+
+/** Letters of a call's id; with `call_` in front it looks as OpenAI's do. */
+const CALL_ID_BYTES = 12;
 
 /** One request:  waiting (for a row) ──▶ reading (the prompt) ──▶ writing (the answer) ──▶ gone */
 export class Sequence {
@@ -18,6 +31,8 @@ export class Sequence {
   readonly #bound: number;
   readonly #utf8: Utf8Stream;
   readonly #stops: StopMatcher;
+  readonly #marks: ReadonlySet<string>;
+  readonly #reader: AnswerReader;
   #row: Row | undefined;
   #sampler: Sampler | undefined;
   /** Prompt tokens in the row. */
@@ -27,6 +42,8 @@ export class Sequence {
   /** Prompt tokens that the row held before. */
   cachedTokens = 0;
   completionTokens = 0;
+  /** Of those, tokens of reasoning. */
+  reasoningTokens = 0;
   /** The step in which it last got a share of the reading. */
   lastStep = 0;
   /** Messages of text that the reader has not acknowledged. */
@@ -35,7 +52,12 @@ export class Sequence {
   readonly #startedAt = performance.now();
   #writingSince: number | undefined;
 
-  constructor(order: GenerateOrder, prompt: readonly number[], runtime: Runtime) {
+  constructor(
+    order: GenerateOrder,
+    prompt: readonly number[],
+    { syntax, begins }: { syntax: Syntax; begins: Prompt['begins'] },
+    runtime: Runtime,
+  ) {
     this.order = order;
     this.prompt = prompt;
     const room = runtime.facts.contextTokens - prompt.length;
@@ -43,6 +65,13 @@ export class Sequence {
     this.#runtime = runtime;
     this.#utf8 = new Utf8Stream((tokens, before) => runtime.detokenize(tokens, before));
     this.#stops = new StopMatcher(order.stop);
+    this.#marks = new Set(syntax.marks);
+    this.#reader = new AnswerReader(syntax, {
+      tools: offeredTools(order),
+      parallel: order.parallelToolCalls,
+      begins,
+      newCallId: () => `call_${randomBytes(CALL_ID_BYTES).toString('hex')}`,
+    });
   }
 
   get id(): number {
@@ -104,22 +133,53 @@ export class Sequence {
     this.lastStep = step;
   }
 
-  /** One more token of the answer: the text that may be shown, and whether it ended the answer. */
-  take(token: number): { text: string; ending: Ending | undefined } {
+  /** One more token of the answer: what it shows, and whether it ended the answer. */
+  take(token: number): Taken {
     this.#writingSince ??= performance.now();
     this.#last = token;
-    if (this.#runtime.isEnd(token)) return this.#endOf('stop', '');
+    if (this.#runtime.isEnd(token)) return this.#endOf('stop', []);
     this.completionTokens++;
-    const { text, stop } = this.#stops.push(this.#utf8.push(token));
-    if (stop !== null) return { text, ending: { finishReason: 'stop', stopSequence: stop } };
-    return this.completionTokens < this.#bound ? { text, ending: undefined } : this.#endOf('length', text);
+    const before = this.#reader.mode;
+    const read = this.#reader.push(this.#textOf(token));
+    if (before === 'reasoning' || this.#reader.mode === 'reasoning') this.reasoningTokens++;
+    const { events, stop } = this.#untilStop(read);
+    if (stop !== null) return { events, ending: { finishReason: 'stop', stopSequence: stop } };
+    if (this.#reader.over) return this.#endOf('stop', events);
+    return this.completionTokens < this.#bound ? { events, ending: undefined } : this.#endOf('length', events);
   }
 
-  #endOf(finishReason: FinishReason, text: string): { text: string; ending: Ending } {
-    const rest = this.#stops.push(this.#utf8.flush());
-    if (rest.stop !== null)
-      return { text: text + rest.text, ending: { finishReason: 'stop', stopSequence: rest.stop } };
-    return { text: text + rest.text + this.#stops.flush(), ending: { finishReason, stopSequence: null } };
+  /** A control token is no text, unless the syntax of the answer is made of it. */
+  #textOf(token: number): string {
+    const control = this.#runtime.controlText(token);
+    if (control === undefined || !this.#marks.has(control)) return this.#utf8.push(token);
+    return this.#utf8.flush() + control;
+  }
+
+  /** Stop strings count in the text alone, not in reasoning and not in calls. */
+  #untilStop(read: readonly ContentEvent[]): { events: ContentEvent[]; stop: string | null } {
+    const events: ContentEvent[] = [];
+    for (const event of read) {
+      const { text, stop } = event.type === 'text' ? this.#stops.push(event.text) : this.#noStop();
+      if (text !== '') events.push({ type: 'text', text });
+      if (stop !== null) return { events, stop };
+      if (event.type !== 'text') events.push(event);
+    }
+    return { events, stop: null };
+  }
+
+  /** What could have become a stop string did not: something else follows. */
+  #noStop(): { text: string; stop: null } {
+    return { text: this.#stops.flush(), stop: null };
+  }
+
+  #endOf(why: 'stop' | 'length', shown: ContentEvent[]): Taken {
+    const read = [...this.#reader.push(this.#utf8.flush()), ...this.#reader.flush(why === 'length')];
+    const { events, stop } = this.#untilStop(read);
+    if (stop !== null) return { events: [...shown, ...events], ending: { finishReason: 'stop', stopSequence: stop } };
+    const text = this.#stops.flush();
+    const rest: ContentEvent[] = text === '' ? events : [...events, { type: 'text', text }];
+    const finishReason = why === 'stop' && this.#reader.calls > 0 ? 'tool_calls' : why;
+    return { events: [...shown, ...rest], ending: { finishReason, stopSequence: null } };
   }
 
   dispose(): void {

@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate } from '../inference/prompt.js';
-import type { ChatMessage } from '../inference/types.js';
+import type { ChatMessage, ContentEvent } from '../inference/types.js';
 import type { GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
 import type { Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
@@ -24,6 +24,8 @@ export class Sequences {
   readonly #template: PromptTemplate;
   readonly #rows: Rows;
   readonly #send: (messages: RequestMessage[]) => void;
+  /** Requests whose prompt is being tokenized. */
+  readonly #preparing = new Map<number, { cancelled: boolean }>();
   /** In order of arrival. */
   readonly #active = new Map<number, Sequence>();
   #outbox: RequestMessage[] = [];
@@ -37,17 +39,38 @@ export class Sequences {
     this.#runtime = runtime;
     this.#rows = new Rows(runtime, prefixStoreBytes);
     this.#send = send;
-    this.#template = new PromptTemplate(runtime.template);
+    this.#template = new PromptTemplate(runtime.template, runtime.controlTokens);
   }
 
   /** Starts a request; refuses it with `failed`. */
   start(order: GenerateOrder): void {
+    this.#preparing.set(order.id, { cancelled: false });
+    void this.#prepare(order);
+  }
+
+  /** A long prompt is tokenized with pauses in which the loop goes on; a short one at once. */
+  async #prepare(order: GenerateOrder): Promise<void> {
     try {
-      this.#active.set(order.id, new Sequence(order, this.#tokenize(order), this.#runtime));
+      this.#refuseHopeless(order.messages);
+      const { runs, begins } = this.#template.render(order);
+      const tokenizing = this.#runtime.tokenizePrompt(runs);
+      let state = tokenizing.next();
+      while (state.done !== true) {
+        if (state.value >= this.#runtime.facts.contextTokens) throw this.#tooLong(state.value, 'at least ');
+        await new Promise((resolve) => setImmediate(resolve));
+        if (this.#preparing.get(order.id)?.cancelled === true) throw cancelled();
+        state = tokenizing.next();
+      }
+      const prompt = state.value;
+      if (prompt.length >= this.#runtime.facts.contextTokens) throw this.#tooLong(prompt.length);
+      const { syntax } = this.#template;
+      this.#active.set(order.id, new Sequence(order, prompt, { syntax, begins }, this.#runtime));
     } catch (error) {
       const counts = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
       this.#send([{ type: 'failed', id: order.id, ...failureOf(error), ...counts }]);
       return;
+    } finally {
+      this.#preparing.delete(order.id);
     }
     this.#hear();
     if (!this.#looping) void this.#run();
@@ -63,34 +86,26 @@ export class Sequences {
 
   /** The request ends with the next step. Unknown ids are ignored. */
   cancel(id: number): void {
+    const preparing = this.#preparing.get(id);
+    if (preparing !== undefined) preparing.cancelled = true;
     const sequence = this.#active.get(id);
     if (sequence === undefined) return;
     sequence.cancelled = true;
     this.#hear();
   }
 
-  #tokenize(order: GenerateOrder): number[] {
-    const { messages } = order;
-    this.#refuseHopeless(messages);
-    const prompt = this.#runtime.tokenizePrompt(this.#template.render(messages, this.#runtime.controlTokens));
-    const { contextTokens } = this.#runtime.facts;
-    if (prompt.length < contextTokens) return prompt;
-    throw new DarkbloomError(
-      'context_length_exceeded',
-      `The prompt has ${prompt.length} tokens and exceeds the context length of ${contextTokens} tokens.`,
-      { param: 'messages' },
-    );
-  }
-
-  /** Tokenizing takes time in which no row is stepped: a prompt that cannot fit whatever its tokens are is not begun. */
+  /** A prompt that cannot fit whatever its tokens are is not begun. */
   #refuseHopeless(messages: readonly ChatMessage[]): void {
     const bytes = messages.reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
     const atLeast = Math.ceil(bytes / this.#runtime.longestTokenBytes);
-    const { contextTokens } = this.#runtime.facts;
-    if (atLeast < contextTokens) return;
-    throw new DarkbloomError(
+    if (atLeast >= this.#runtime.facts.contextTokens) throw this.#tooLong(atLeast, 'at least ');
+  }
+
+  #tooLong(tokens: number, atLeast = ''): DarkbloomError {
+    return new DarkbloomError(
       'context_length_exceeded',
-      `The prompt has at least ${atLeast} tokens and exceeds the context length of ${contextTokens} tokens.`,
+      `The prompt has ${atLeast}${tokens} tokens and exceeds the context length of ` +
+        `${this.#runtime.facts.contextTokens} tokens.`,
       { param: 'messages' },
     );
   }
@@ -111,8 +126,7 @@ export class Sequences {
   }
 
   #endCancelled(): void {
-    for (const sequence of this.#active.values())
-      if (sequence.cancelled) this.#fail(sequence, new DarkbloomError('cancelled', 'request cancelled'));
+    for (const sequence of this.#active.values()) if (sequence.cancelled) this.#fail(sequence, cancelled());
   }
 
   async #claimRows(): Promise<void> {
@@ -177,10 +191,10 @@ export class Sequences {
     if (sequence.row !== undefined) this.#rows.grow(sequence.row, feed.tokens);
     if (chosen === undefined || sequence.cancelled) return; // the loop ends it first thing; the token is not counted
     if (chosen instanceof Error) return this.#fail(sequence, chosen);
-    const { text, ending } = sequence.take(chosen);
-    if (text !== '') {
+    const { events, ending } = sequence.take(chosen);
+    for (const event of events) {
       sequence.unread++;
-      this.#tell({ type: 'text', id: sequence.id, text });
+      this.#tell(messageOf(sequence.id, event));
     }
     if (ending !== undefined) this.#finish(sequence, ending);
   }
@@ -193,7 +207,7 @@ export class Sequences {
       id: sequence.id,
       ...ending,
       ...countsOf(sequence),
-      reasoningTokens: 0,
+      reasoningTokens: sequence.reasoningTokens,
       promptMs,
       outputMs,
     });
@@ -236,6 +250,14 @@ export class Sequences {
 interface Work {
   sequence: Sequence;
   feed: Feed;
+}
+
+function messageOf(id: number, event: ContentEvent): RequestMessage {
+  return event.type === 'tool_call' ? { ...event, id, callId: event.id } : { ...event, id };
+}
+
+function cancelled(): DarkbloomError {
+  return new DarkbloomError('cancelled', 'request cancelled');
 }
 
 function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {
