@@ -26,6 +26,8 @@ export interface Prompt {
   runs: PromptRun[];
   /** With what the answer goes on. */
   begins: 'text' | 'reasoning';
+  /** It may open thoughts of its own accord first. */
+  mayThink: boolean;
 }
 
 /** What of a request the prompt is made of. */
@@ -98,8 +100,12 @@ export class PromptTemplate {
         { param: 'messages', cause },
       );
     }
-    const begins = this.#syntax.openThought?.test(rendered.slice(-TAIL_CHARACTERS)) === true ? 'reasoning' : 'text';
-    return { runs: runsOf(rendered, this.#tokens), begins };
+    const tail = rendered.slice(-TAIL_CHARACTERS);
+    const begins = this.#syntax.openThought?.test(tail) === true ? 'reasoning' : 'text';
+    const [open, close] = this.#syntax.thoughtMarks ?? [];
+    const knowsThoughts = open !== undefined && this.#facts.template?.includes(open) === true;
+    const mayThink = begins === 'text' && knowsThoughts && !tail.trimEnd().endsWith(close ?? open);
+    return { runs: runsOf(rendered, this.#tokens), begins, mayThink };
   }
 
   #render(

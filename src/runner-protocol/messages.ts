@@ -149,7 +149,7 @@ export const RequestMessage = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('failed'),
     id: Id,
-    code: z.enum(['context_length_exceeded', 'cancelled', 'invalid_request', 'internal']),
+    code: z.enum(['context_length_exceeded', 'cancelled', 'invalid_request', 'unprocessable', 'internal']),
     message: z.string(),
     promptTokens: z.number(),
     cachedTokens: z.number(),

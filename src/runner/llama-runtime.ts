@@ -1,10 +1,13 @@
 import { getLlama, LlamaLogLevel, type Llama, type LlamaModel, type Token } from 'node-llama-cpp';
+import { DarkbloomError } from '../errors.js';
 import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
 import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
 import { ControlTokens } from '../inference/control-tokens.js';
+import type { TokenLogprob } from '../inference/types.js';
 import { nativeOf, type Native, type NativeSampler, type SamplerConfig } from './native-context.js';
-import { tokenizeRuns, type Vocabulary } from './prompt-tokens.js';
+import { tokenizeRuns, type PromptVocabulary } from './prompt-tokens.js';
 import { READ_TOKENS } from './step-plan.js';
+import { tokenBytes } from './token-bytes.js';
 
 /** The one file that generates with node-llama-cpp. */
 
@@ -18,10 +21,24 @@ export interface Feed {
   sampler: Sampler | undefined;
 }
 
+/** How a request wants its tokens chosen. */
+export interface SamplerOptions extends Pick<GenerateOrder, 'sampling' | 'logitBias' | 'topLogprobs'> {
+  /** GBNF with a rule `root`: only what it allows is chosen, and the end only where it may end. */
+  grammar?: string | undefined;
+}
+
 /** One request's way of choosing tokens. It remembers what it chose, for the penalties. */
 export interface Sampler {
-  readonly native: NativeSampler;
+  /** From the next token on, and from the grammar's beginning; `undefined`: whatever the model likes.
+   *  @throws DarkbloomError `unprocessable` when the grammar cannot be compiled. */
+  constrain(grammar: string | undefined): void;
   dispose(): void;
+}
+
+/** A token that was chosen, and its probability if the sampler was made to tell it. */
+export interface Choice {
+  token: number;
+  logprob?: TokenLogprob;
 }
 
 /** A row's state outside the context, in memory. */
@@ -48,11 +65,13 @@ export interface Runtime {
   detokenize(tokens: readonly number[], before: readonly number[]): string;
   /** True for a token that ends the answer. */
   isEnd(token: number): boolean;
-  createSampler(options: GenerateOrder['sampling'], seed: number): Sampler;
+  /** @throws DarkbloomError `invalid_request` for a biased token that the vocabulary has not, `unprocessable` for a
+   *  grammar that cannot be compiled. */
+  createSampler(options: SamplerOptions, seed: number): Sampler;
   /** One batch: adds the tokens to their rows, which must be in ascending order.
    *  Returns for each the token that was chosen, or why none was.
    *  @throws Error when the batch failed; what these rows then hold is not known. */
-  step(feeds: readonly Feed[]): Promise<readonly (number | Error | undefined)[]>;
+  step(feeds: readonly Feed[]): Promise<readonly (Choice | Error | undefined)[]>;
   /** The row holds its first `length` tokens and forgets the others. */
   cut(row: number, length: number): void;
   /** `to` holds what `from` holds. */
@@ -89,10 +108,10 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     experimentalKvCacheKeyType: kvType,
     experimentalKvCacheValueType: kvType,
   });
-  const vocabulary = vocabularyOf(model);
-  const controlTexts = new Map([...vocabulary.control].map(([text, id]) => [id, text]));
+  const promptVocabulary = promptVocabularyOf(model);
+  const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
-  const rows = new LlamaRows(nativeOf(llama, model, context));
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model));
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -107,10 +126,10 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
       eosToken: model.tokens.eosString ?? '',
     },
     cutsAnywhere: !isHybrid && !isRecurrent && swaSize === undefined,
-    controlTokens: [...vocabulary.control.keys()],
+    controlTokens: [...promptVocabulary.control.keys()],
     controlText: (token) => controlTexts.get(token),
     longestTokenBytes: longestTokenBytes(model),
-    tokenizePrompt: (runs) => tokenizePrompt(model, vocabulary, runs),
+    tokenizePrompt: (runs) => tokenizePrompt(model, promptVocabulary, runs),
     detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
     isEnd: (token) => model.isEogToken(token as Token),
     createSampler: (options, seed) => rows.createSampler(options, seed),
@@ -151,22 +170,22 @@ const TO_THE_END = -1;
 /** The rows of a context, one call at a time. */
 class LlamaRows {
   readonly #native: Native;
+  readonly #vocabulary: Vocabulary;
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(native: Native) {
+  constructor(native: Native, vocabulary: Vocabulary) {
     this.#native = native;
+    this.#vocabulary = vocabulary;
   }
 
-  createSampler(options: GenerateOrder['sampling'], seed: number): Sampler {
-    const native = this.#native.createSampler();
-    native.applyConfig(samplerConfig(options, seed));
-    return { native, dispose: () => native.dispose() };
+  createSampler(options: SamplerOptions, seed: number): Sampler {
+    return new LlamaSampler(this.#native, this.#vocabulary, options, seed);
   }
 
-  step(feeds: readonly Feed[]): Promise<(number | Error | undefined)[]> {
+  step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
     return this.#inTurn(async () => {
       const { context } = this.#native;
       context.initBatch(feeds.reduce((sum, { tokens }) => sum + tokens.length, 0));
@@ -180,11 +199,10 @@ class LlamaRows {
     });
   }
 
-  async #sample(output: number | undefined, sampler: Sampler | undefined): Promise<number | Error | undefined> {
-    if (output === undefined || sampler === undefined) return undefined;
+  async #sample(output: number | undefined, sampler: Sampler | undefined): Promise<Choice | Error | undefined> {
+    if (output === undefined || !(sampler instanceof LlamaSampler)) return undefined;
     try {
-      const token = await this.#native.context.sampleToken(output, sampler.native);
-      return token < 0 ? new Error('No token is left to choose from.') : token;
+      return await sampler.choose(output);
     } catch (error) {
       return error instanceof Error ? error : new Error('Sampling failed.');
     }
@@ -241,8 +259,105 @@ class LlamaRows {
 /** The last tokens of an answer that penalties look at. */
 const PENALTY_WINDOW_TOKENS = 4_096;
 
-function samplerConfig(options: GenerateOrder['sampling'], seed: number): SamplerConfig {
-  const { temperature, topP, topK, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = options;
+/** OpenAI's bias that forbids a token. */
+const FORBIDDEN = -100;
+
+class LlamaSampler implements Sampler {
+  readonly #native: Native;
+  readonly #vocabulary: Vocabulary;
+  readonly #topLogprobs: number | undefined;
+  readonly #config: SamplerConfig;
+  readonly #sampler: NativeSampler;
+  /** Leaves the logits as the model gave them; absent: they are not asked for. */
+  readonly #reader: NativeSampler | undefined;
+  /** What penalties look at. */
+  readonly #chosen: number[] = [];
+  #constrained = false;
+
+  constructor(native: Native, vocabulary: Vocabulary, options: SamplerOptions, seed: number) {
+    this.#native = native;
+    this.#vocabulary = vocabulary;
+    this.#topLogprobs = options.topLogprobs;
+    this.#config = { ...samplerConfig(options.sampling, seed), ...biasOf(options.logitBias, vocabulary.size) };
+    this.#sampler = native.createSampler();
+    this.#reader = options.topLogprobs === undefined ? undefined : native.createSampler();
+    this.#reader?.applyConfig({ temperature: 0 });
+    try {
+      this.constrain(options.grammar);
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  constrain(grammar: string | undefined): void {
+    this.#constrained = grammar !== undefined;
+    this.#sampler.applyConfig({
+      ...this.#config,
+      ...(this.#isPenalised ? { repeatPenaltyTokens: Uint32Array.from(this.#chosen) } : {}),
+      ...(grammar === undefined ? {} : { grammarEvaluationState: this.#compile(grammar) }),
+    });
+  }
+
+  #compile(grammar: string): object {
+    try {
+      return this.#native.createGrammarState(grammar);
+    } catch (error) {
+      throw new DarkbloomError('unprocessable', 'The grammar for this request cannot be compiled.', { cause: error });
+    }
+  }
+
+  get #isPenalised(): boolean {
+    return this.#config.repeatPenaltyMaxTokens !== undefined;
+  }
+
+  /** @throws Error when there is no token to choose. */
+  async choose(output: number): Promise<Choice> {
+    const token = await this.#choose(output);
+    if (this.#isPenalised) {
+      this.#chosen.push(token);
+      if (this.#chosen.length > PENALTY_WINDOW_TOKENS) this.#chosen.shift();
+    }
+    return this.#reader === undefined ? { token } : { token, logprob: await this.#read(output, token, this.#reader) };
+  }
+
+  async #choose(output: number): Promise<number> {
+    const token = await this.#native.context.sampleToken(output, this.#sampler).catch((error: unknown) => {
+      // The library's own message tells the token.
+      throw this.#constrained ? new Error('The grammar leaves no token to choose from.') : error;
+    });
+    if (token < 0) throw new Error('No token is left to choose from.');
+    return token;
+  }
+
+  /** The probability of `token` and of the likeliest ones as the model gave them, before anything that the request sets
+   *  has changed them. */
+  async #read(output: number, token: number, reader: NativeSampler): Promise<TokenLogprob> {
+    const wanted = this.#topLogprobs ?? 0;
+    const [likeliest, , , logits, weight] = await this.#native.context.sampleToken(
+      output,
+      reader,
+      false,
+      false,
+      [[token], false, false, true, wanted],
+      true,
+    );
+    const found = new Map<number, number>();
+    for (let at = 0; at + 1 < logits.length; at += 2) found.set(logits[at] ?? 0, logits[at + 1] ?? 0);
+    const shift = (found.get(likeliest) ?? 0) + Math.log(weight);
+    const tell = (id: number) => ({ ...this.#vocabulary.tell(id), logprob: (found.get(id) ?? -Infinity) - shift });
+    const sorted = [...found.keys()].sort((a, b) => (found.get(b) ?? 0) - (found.get(a) ?? 0));
+    return { ...tell(token), top: sorted.slice(0, wanted).map(tell) };
+  }
+
+  dispose(): void {
+    this.#sampler.dispose();
+    this.#reader?.dispose();
+  }
+}
+
+function samplerConfig(sampling: GenerateOrder['sampling'], seed: number): SamplerConfig {
+  const { temperature, topP, topK, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = sampling;
   const penalised = presencePenalty !== 0 || frequencyPenalty !== 0 || repetitionPenalty !== 1;
   return {
     temperature,
@@ -252,7 +367,6 @@ function samplerConfig(options: GenerateOrder['sampling'], seed: number): Sample
     seed,
     ...(penalised
       ? {
-          repeatPenaltyTokens: new Uint32Array(),
           repeatPenaltyMaxTokens: PENALTY_WINDOW_TOKENS,
           repeatPenalty: repetitionPenalty,
           repeatPenaltyPresencePenalty: presencePenalty,
@@ -262,12 +376,48 @@ function samplerConfig(options: GenerateOrder['sampling'], seed: number): Sample
   };
 }
 
+function biasOf(
+  logitBias: Readonly<Record<string, number>>,
+  vocabulary: number,
+): Pick<SamplerConfig, 'tokenBiasKeys' | 'tokenBiasValues'> {
+  const biases = Object.entries(logitBias);
+  if (biases.length === 0) return {};
+  if (biases.some(([id]) => Number(id) >= vocabulary)) {
+    throw new DarkbloomError(
+      'invalid_request',
+      `'logit_bias': must name tokens of the model's vocabulary, 0 to ${vocabulary - 1}.`,
+      { param: 'logit_bias' },
+    );
+  }
+  return {
+    tokenBiasKeys: Uint32Array.from(biases, ([id]) => Number(id)),
+    tokenBiasValues: Float32Array.from(biases, ([, bias]) => (bias === FORBIDDEN ? -Infinity : bias)),
+  };
+}
+
+/** What the tokens of a model are. */
+interface Vocabulary {
+  size: number;
+  tell(token: number): { token: string; bytes: number[] };
+}
+
+function vocabularyOf(model: LlamaModel): Vocabulary {
+  const { token_type: types = [], tokens: texts = [], model: tokenizer } = model.fileInfo.metadata.tokenizer.ggml;
+  return {
+    size: texts.length,
+    tell: (id) => {
+      const bytes = tokenBytes(texts[id] ?? '', Number(types[id] ?? 1), tokenizer);
+      return { token: Buffer.from(bytes).toString(), bytes };
+    },
+  };
+}
+
 /** GGUF `tokenizer.ggml.token_type`. */
 const CONTROL_TYPE = 3;
 /** Found by the tokenizer in any text, though many of them mean as much as control tokens: `<think>`, `<tool_call>`. */
 const USER_DEFINED_TYPE = 4;
 
-function vocabularyOf(model: LlamaModel): Vocabulary {
+function promptVocabularyOf(model: LlamaModel): PromptVocabulary {
   const { token_type: types = [], tokens: texts = [], model: kind, ...rest } = model.fileInfo.metadata.tokenizer.ggml;
   const control = new Map<string, number>();
   const found: string[] = [];
@@ -293,7 +443,7 @@ function longestTokenBytes(model: LlamaModel): number {
 
 function* tokenizePrompt(
   model: LlamaModel,
-  vocabulary: Vocabulary,
+  vocabulary: PromptVocabulary,
   runs: readonly PromptRun[],
 ): Generator<number, number[]> {
   const tokens = yield* tokenizeRuns(runs, vocabulary);

@@ -8,7 +8,7 @@ const SLICE_CHARACTERS = 16_384;
 /** From the end of a slice so far back a place between words is looked for. */
 const WORD_SEARCH_CHARACTERS = 256;
 
-export interface Vocabulary {
+export interface PromptVocabulary {
   /** Text of each control token → its id. */
   control: ReadonlyMap<string, number>;
   /** Tokens that the tokenizer finds in any text. They are kept out of plain text. */
@@ -20,7 +20,7 @@ export interface Vocabulary {
 }
 
 /** Yields the number of tokens so far where a pause is due, and returns all of them. */
-export function* tokenizeRuns(runs: readonly PromptRun[], vocabulary: Vocabulary): Generator<number, number[]> {
+export function* tokenizeRuns(runs: readonly PromptRun[], vocabulary: PromptVocabulary): Generator<number, number[]> {
   const tokens: number[] = [];
   let since = 0;
   for (const run of runs) {
@@ -65,7 +65,7 @@ function betweenWords(text: string, at: number): number {
 }
 
 /** Text that goes on in the middle of a line: without the space that a tokenizer would put in front. */
-function continued(text: string, { spaceInFront, tokenize }: Vocabulary): readonly number[] {
+function continued(text: string, { spaceInFront, tokenize }: PromptVocabulary): readonly number[] {
   if (!spaceInFront) return tokenize(text);
   return tokenize(`\n${text}`).slice(tokenize('\n').length);
 }

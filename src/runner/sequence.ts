@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Prompt } from '../inference/prompt.js';
 import { AnswerReader } from '../inference/syntax/answer-reader.js';
+import { heldTo, restOfCall } from '../inference/syntax/held-to.js';
 import type { Syntax } from '../inference/syntax/syntax.js';
-import { offeredTools, type ContentEvent, type FinishReason } from '../inference/types.js';
+import { offeredTools, type ContentEvent, type FinishReason, type TokenLogprob } from '../inference/types.js';
 import { READ_AHEAD, type GenerateOrder } from '../runner-protocol/messages.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
-import type { Feed, Runtime, Sampler } from './llama-runtime.js';
+import { AnswerLogprobs } from './answer-logprobs.js';
+import type { Choice, Feed, Runtime, Sampler } from './llama-runtime.js';
 import type { Row } from './rows.js';
 
 /** What one token brought. */
@@ -31,7 +33,14 @@ export class Sequence {
   readonly #bound: number;
   readonly #utf8: Utf8Stream;
   readonly #stops: StopMatcher;
+  readonly #logprobs = new AnswerLogprobs();
+  readonly #syntax: Syntax;
   readonly #marks: ReadonlySet<string>;
+  /** The grammar of the answer behind its thoughts; absent: any answer. */
+  readonly #grammar: string | undefined;
+  readonly #thinksFirst: boolean;
+  /** A call is under way, and the sampler held to the rest of it. */
+  #heldToCall = false;
   readonly #reader: AnswerReader;
   #row: Row | undefined;
   #sampler: Sampler | undefined;
@@ -52,10 +61,11 @@ export class Sequence {
   readonly #startedAt = performance.now();
   #writingSince: number | undefined;
 
+  /** @throws DarkbloomError `unprocessable` when the answer is to be what no grammar can say. */
   constructor(
     order: GenerateOrder,
     prompt: readonly number[],
-    { syntax, begins }: { syntax: Syntax; begins: Prompt['begins'] },
+    { syntax, begins, mayThink }: Pick<Prompt, 'begins' | 'mayThink'> & { syntax: Syntax },
     runtime: Runtime,
   ) {
     this.order = order;
@@ -65,7 +75,10 @@ export class Sequence {
     this.#runtime = runtime;
     this.#utf8 = new Utf8Stream((tokens, before) => runtime.detokenize(tokens, before));
     this.#stops = new StopMatcher(order.stop);
+    this.#syntax = syntax;
     this.#marks = new Set(syntax.marks);
+    this.#thinksFirst = begins === 'reasoning';
+    this.#grammar = heldTo(order, syntax, { begins, mayThink });
     this.#reader = new AnswerReader(syntax, {
       tools: offeredTools(order),
       parallel: order.parallelToolCalls,
@@ -104,6 +117,11 @@ export class Sequence {
     return performance.now() - (this.#writingSince ?? performance.now());
   }
 
+  /** What the answer's first token is held to. */
+  get firstGrammar(): string | undefined {
+    return this.#thinksFirst ? undefined : this.#grammar;
+  }
+
   sampleWith(sampler: Sampler): void {
     this.#sampler = sampler;
   }
@@ -134,18 +152,43 @@ export class Sequence {
   }
 
   /** One more token of the answer: what it shows, and whether it ended the answer. */
-  take(token: number): Taken {
+  take({ token, logprob }: Choice): Taken {
     this.#writingSince ??= performance.now();
     this.#last = token;
     if (this.#runtime.isEnd(token)) return this.#endOf('stop', []);
     this.completionTokens++;
-    const before = this.#reader.mode;
+    const thought = this.#reader.mode === 'reasoning';
     const read = this.#reader.push(this.#textOf(token));
-    if (before === 'reasoning' || this.#reader.mode === 'reasoning') this.reasoningTokens++;
+    const thinks = this.#reader.mode === 'reasoning';
+    if (thought || thinks) this.reasoningTokens++;
+    if (logprob !== undefined) this.#remember(logprob, read);
     const { events, stop } = this.#untilStop(read);
     if (stop !== null) return { events, ending: { finishReason: 'stop', stopSequence: stop } };
     if (this.#reader.over) return this.#endOf('stop', events);
-    return this.completionTokens < this.#bound ? { events, ending: undefined } : this.#endOf('length', events);
+    if (this.completionTokens >= this.#bound) return this.#endOf('length', events);
+    this.#holdToGrammar(thought && !thinks);
+    return { events, ending: undefined };
+  }
+
+  /** Behind its thoughts the answer is held to its grammar. A call that the model makes of its own accord is held to its
+   *  tool's schema from its name on. */
+  #holdToGrammar(thoughtsEnded: boolean): void {
+    if (this.#grammar !== undefined) {
+      if (thoughtsEnded && this.#thinksFirst) this.#sampler?.constrain(this.#grammar);
+      return;
+    }
+    const { named } = this.#reader;
+    if ((named !== undefined) === this.#heldToCall) return;
+    this.#heldToCall = named !== undefined;
+    const tool = this.order.tools.find(({ name }) => name === named?.tool);
+    const rest = named && tool && restOfCall(tool, named.since, this.#syntax);
+    this.#sampler?.constrain(rest);
+  }
+
+  /** Probabilities are told of the text's tokens alone. */
+  #remember(logprob: TokenLogprob, read: readonly ContentEvent[]): void {
+    const text = read.map((event) => (event.type === 'text' ? event.text : '')).join('');
+    if (text !== '' || (this.#reader.mode === 'text' && this.#reader.holding)) this.#logprobs.push(logprob, text);
   }
 
   /** A control token is no text, unless the syntax of the answer is made of it. */
@@ -160,7 +203,7 @@ export class Sequence {
     const events: ContentEvent[] = [];
     for (const event of read) {
       const { text, stop } = event.type === 'text' ? this.#stops.push(event.text) : this.#noStop();
-      if (text !== '') events.push({ type: 'text', text });
+      if (text !== '') events.push(this.#textEvent(text));
       if (stop !== null) return { events, stop };
       if (event.type !== 'text') events.push(event);
     }
@@ -172,12 +215,20 @@ export class Sequence {
     return { text: this.#stops.flush(), stop: null };
   }
 
+  #textEvent(text: string): ContentEvent {
+    return {
+      type: 'text',
+      text,
+      ...(this.order.topLogprobs === undefined ? {} : { logprobs: this.#logprobs.show(text) }),
+    };
+  }
+
   #endOf(why: 'stop' | 'length', shown: ContentEvent[]): Taken {
     const read = [...this.#reader.push(this.#utf8.flush()), ...this.#reader.flush(why === 'length')];
     const { events, stop } = this.#untilStop(read);
     if (stop !== null) return { events: [...shown, ...events], ending: { finishReason: 'stop', stopSequence: stop } };
     const text = this.#stops.flush();
-    const rest: ContentEvent[] = text === '' ? events : [...events, { type: 'text', text }];
+    const rest: ContentEvent[] = text === '' ? events : [...events, this.#textEvent(text)];
     const finishReason = why === 'stop' && this.#reader.calls > 0 ? 'tool_calls' : why;
     return { events: [...shown, ...rest], ending: { finishReason, stopSequence: null } };
   }

@@ -3,7 +3,7 @@ import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate } from '../inference/prompt.js';
 import type { ChatMessage, ContentEvent } from '../inference/types.js';
 import type { GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
-import type { Feed, Runtime } from './llama-runtime.js';
+import type { Choice, Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
 import { Rows } from './rows.js';
 import { Sequence, type Ending } from './sequence.js';
@@ -52,7 +52,7 @@ export class Sequences {
   async #prepare(order: GenerateOrder): Promise<void> {
     try {
       this.#refuseHopeless(order.messages);
-      const { runs, begins } = this.#template.render(order);
+      const { runs, ...answer } = this.#template.render(order);
       const tokenizing = this.#runtime.tokenizePrompt(runs);
       let state = tokenizing.next();
       while (state.done !== true) {
@@ -64,7 +64,7 @@ export class Sequences {
       const prompt = state.value;
       if (prompt.length >= this.#runtime.facts.contextTokens) throw this.#tooLong(prompt.length);
       const { syntax } = this.#template;
-      this.#active.set(order.id, new Sequence(order, prompt, { syntax, begins }, this.#runtime));
+      this.#active.set(order.id, new Sequence(order, prompt, { syntax, ...answer }, this.#runtime));
     } catch (error) {
       const counts = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
       this.#send([{ type: 'failed', id: order.id, ...failureOf(error), ...counts }]);
@@ -135,7 +135,7 @@ export class Sequences {
       const { order, prompt } = sequence;
       try {
         const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
-        sequence.sampleWith(this.#runtime.createSampler(order.sampling, seed));
+        sequence.sampleWith(this.#runtime.createSampler({ ...order, grammar: sequence.firstGrammar }, seed));
         const { row, reused } = await this.#rows.claim(prompt, order.cacheScope);
         sequence.begin(row, reused);
         this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
@@ -186,17 +186,21 @@ export class Sequences {
     }
   }
 
-  #took(sequence: Sequence, feed: Feed, chosen: number | Error | undefined): void {
+  #took(sequence: Sequence, feed: Feed, chosen: Choice | Error | undefined): void {
     sequence.fed(feed, this.#steps);
     if (sequence.row !== undefined) this.#rows.grow(sequence.row, feed.tokens);
     if (chosen === undefined || sequence.cancelled) return; // the loop ends it first thing; the token is not counted
     if (chosen instanceof Error) return this.#fail(sequence, chosen);
-    const { events, ending } = sequence.take(chosen);
-    for (const event of events) {
-      sequence.unread++;
-      this.#tell(messageOf(sequence.id, event));
+    try {
+      const { events, ending } = sequence.take(chosen);
+      for (const event of events) {
+        sequence.unread++;
+        this.#tell(messageOf(sequence.id, event));
+      }
+      if (ending !== undefined) this.#finish(sequence, ending);
+    } catch (error) {
+      this.#fail(sequence, error); // a grammar that does not compile is this request's trouble alone
     }
-    if (ending !== undefined) this.#finish(sequence, ending);
   }
 
   #finish(sequence: Sequence, ending: Ending): void {
@@ -266,7 +270,12 @@ function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {
 
 function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message'> {
   const { code, message } = toFailure(error);
-  if (code === 'context_length_exceeded' || code === 'cancelled' || code === 'invalid_request')
-    return { code, message };
+  switch (code) {
+    case 'context_length_exceeded':
+    case 'cancelled':
+    case 'invalid_request':
+    case 'unprocessable':
+      return { code, message };
+  }
   return { code: 'internal', message: error instanceof Error ? error.message : 'unknown' };
 }

@@ -99,19 +99,19 @@ async function answersOtherwise(one: Request, cached: number): Promise<string[]>
   for (const border of borders.filter((each) => each >= 0 && each < prompt.length)) {
     for (const beside of [[], prompt.slice(0, 8), prompt.slice(0, 40)]) {
       for (const row of [0, 1]) runtime.cut(row, 0);
-      const sampler = runtime.createSampler(sampling, 0);
+      const sampler = runtime.createSampler({ sampling, logitBias: {} }, 0);
       const answer: number[] = [];
       let feed = prompt.slice(border);
       if (border > 0)
         await runtime.step([{ row: 0, position: 0, tokens: prompt.slice(0, border), sampler: undefined }]);
       for (let position = border; answer.length < maxTokens; position += feed.length, feed = answer.slice(-1)) {
         const neighbour = { row: 1, position: 0, tokens: beside, sampler: undefined };
-        const [token] = await runtime.step([
+        const [choice] = await runtime.step([
           { row: 0, position, tokens: feed, sampler },
           ...(answer.length === 0 && beside.length > 0 ? [neighbour] : []),
         ]);
-        if (typeof token !== 'number' || runtime.isEnd(token)) break;
-        answer.push(token);
+        if (choice === undefined || choice instanceof Error || runtime.isEnd(choice.token)) break;
+        answer.push(choice.token);
       }
       sampler.dispose();
       answers.push(runtime.detokenize(answer, []).replace(/\uFFFD+$/u, ''));

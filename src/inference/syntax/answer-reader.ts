@@ -36,9 +36,20 @@ export class AnswerReader {
     return this.#output.calls;
   }
 
+  /** Something was read that may yet turn out to be text. */
+  get holding(): boolean {
+    return this.#output.holds || this.#source.left !== '';
+  }
+
   /** The answer has ended by its own syntax: what follows is not part of it. */
   get over(): boolean {
     return this.#output.over;
+  }
+
+  /** The tool of a call that has been named and is not at its end, and what came behind the name with the last piece. */
+  get named(): { tool: string; since: string } | undefined {
+    const { named } = this.#output;
+    return named && { tool: named.tool, since: this.#source.since(named.at) };
   }
 
   push(piece: string): ContentEvent[] {

@@ -1,3 +1,7 @@
+import { literal } from '../grammar/literals.js';
+import type { GrammarRules } from '../grammar/rules.js';
+import type { Tool } from '../types.js';
+import { argumentsRule, either, literalRest, oneOrMore } from './call-rules.js';
 import type { Output } from './output.js';
 import { beginCall, jsonArguments, openingThought, textAndCalls } from './passages.js';
 import type { Reading, Source } from './source.js';
@@ -9,26 +13,54 @@ import type { Syntax } from './syntax.js';
  *
  * Source: the model cards and chat templates of deepseek-ai/DeepSeek-R1 and DeepSeek-V3.1.
  */
+function reading(name: string): Pick<Syntax, 'name' | 'marks' | 'openThought' | 'thoughtMarks' | 'read'> {
+  return {
+    name,
+    marks: ['<think>', '</think>', ALL_BEGIN, ALL_END, BEGIN, END, SEPARATOR],
+    openThought: /<think>\s*$/u,
+    thoughtMarks: ['<think>', '</think>'],
+    *read(source, output) {
+      yield* openingThought(source, output, '<think>', '</think>');
+      yield* textAndCalls(source, output, [ALL_BEGIN, BEGIN], (mark) => call(source, output, mark));
+    },
+  };
+}
+
+const ALL_BEGIN = '<｜tool▁calls▁begin｜>';
+const ALL_END = '<｜tool▁calls▁end｜>';
+const BEGIN = '<｜tool▁call▁begin｜>';
+const END = '<｜tool▁call▁end｜>';
+const SEPARATOR = '<｜tool▁sep｜>';
+
 export const DEEPSEEK: Syntax = {
-  name: 'deepseek',
-  marks: [
-    '<think>',
-    '</think>',
-    '<｜tool▁calls▁begin｜>',
-    '<｜tool▁calls▁end｜>',
-    '<｜tool▁call▁begin｜>',
-    '<｜tool▁call▁end｜>',
-    '<｜tool▁sep｜>',
-  ],
-  openThought: /<think>\s*$/u,
-  *read(source, output) {
-    yield* openingThought(source, output, '<think>', '</think>');
-    yield* textAndCalls(source, output, ['<｜tool▁calls▁begin｜>', BEGIN], (mark) => call(source, output, mark));
+  ...reading('deepseek'),
+  callRule: (rules, tools, parallel) => callsRule(rules, tools, parallel, (name) => `${name}${SEPARATOR}`, ''),
+  restRule: (rules, tool, since) => (since.trim() === '' ? argumentsRule(rules, tool) : undefined),
+};
+
+/** V3 and R1: with the word `function`, and a fence around the arguments. */
+export const DEEPSEEK_FENCED: Syntax = {
+  ...reading('deepseek-fenced'),
+  callRule: (rules, tools, parallel) =>
+    callsRule(rules, tools, parallel, (name) => `function${SEPARATOR}${name}\n\`\`\`json\n`, '\n```'),
+  restRule(rules, tool, since) {
+    const fence = literalRest('```json\n', since);
+    return fence && `${fence} ${argumentsRule(rules, tool)}`;
   },
 };
 
-const BEGIN = '<｜tool▁call▁begin｜>';
-const SEPARATOR = '<｜tool▁sep｜>';
+function callsRule(
+  rules: GrammarRules,
+  tools: readonly Tool[],
+  parallel: boolean,
+  before: (name: string) => string,
+  after: string,
+): string {
+  const ways = tools.map((tool) => `${literal(before(tool.name))} ${argumentsRule(rules, tool)}`);
+  const call = rules.add('call', `${literal(BEGIN)} ${either(ways)} ${literal(`${after}${END}`)}`);
+  return `${literal(ALL_BEGIN)} ${oneOrMore(call, '', parallel)} ${literal(ALL_END)}`;
+}
+
 /** Longer is no name. */
 const MAX_NAME_CHARACTERS = 256;
 
@@ -49,7 +81,7 @@ function* call(source: Source, output: Output, mark: string): Reading<boolean> {
   if (output.over) return true;
   yield* source.space();
   if (yield* source.literal('```')) yield* source.space();
-  yield* source.literal('<｜tool▁call▁end｜>');
+  yield* source.literal(END);
   return true;
 }
 

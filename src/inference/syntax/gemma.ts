@@ -1,5 +1,8 @@
 import type { Output } from './output.js';
-import { bareCalls } from './llama.js';
+import { literal } from '../grammar/literals.js';
+import { either, oneOrMore } from './call-rules.js';
+import { gemmaArguments } from './gemma-rules.js';
+import { bareCalls, LLAMA } from './llama.js';
 import { beginCall, jsonCalls, openingThought, textAndCalls, type CallShape } from './passages.js';
 import type { Reading, Source } from './source.js';
 import type { Syntax } from './syntax.js';
@@ -28,6 +31,8 @@ export const GEMMA4: Syntax = {
   name: 'gemma4',
   marks: ['<|channel>', '<channel|>', '<|tool_response>', ...marksOf(GEMMA4_NOTATION)],
   openThought: /<\|channel>thought\s*$/u,
+  thoughtMarks: ['<|channel>thought', '<channel|>'],
+  ...rulesOf(GEMMA4_NOTATION),
   *read(source, output) {
     yield* openingThought(source, output, '<|channel>thought', '<channel|>');
     yield* textAndCalls(source, output, [GEMMA4_NOTATION.open], () => call(source, output, GEMMA4_NOTATION));
@@ -43,6 +48,8 @@ export const FUNCTION_GEMMA: Syntax = {
   name: 'functiongemma',
   marks: ['<start_function_response>', ...marksOf(FUNCTION_GEMMA_NOTATION)],
   openThought: undefined,
+  thoughtMarks: undefined,
+  ...rulesOf(FUNCTION_GEMMA_NOTATION),
   *read(source, output) {
     yield* textAndCalls(source, output, [FUNCTION_GEMMA_NOTATION.open], () =>
       call(source, output, FUNCTION_GEMMA_NOTATION),
@@ -60,6 +67,9 @@ export const GEMMA3: Syntax = {
   name: 'gemma3',
   marks: [],
   openThought: undefined,
+  thoughtMarks: undefined,
+  callRule: LLAMA.callRule,
+  restRule: LLAMA.restRule,
   *read(source, output) {
     if (yield* bareCalls(source, output, GEMMA3_SHAPE)) return;
     yield* textAndCalls(source, output, FENCES, () => fenced(source, output));
@@ -76,6 +86,17 @@ function* fenced(source: Source, output: Output): Reading<boolean> {
   yield* source.space();
   yield* source.literal('```');
   return true;
+}
+
+function rulesOf(notation: Notation): Pick<Syntax, 'callRule' | 'restRule'> {
+  return {
+    callRule(rules, tools, parallel) {
+      const ways = tools.map((tool) => `${literal(tool.name)} ${gemmaArguments(rules, tool, notation.quote)}`);
+      const call = rules.add('call', `${literal(`${notation.open}call:`)} ${either(ways)} ${literal(notation.close)}`);
+      return oneOrMore(call, '', parallel);
+    },
+    restRule: (rules, tool, since) => (since === '{' ? gemmaArguments(rules, tool, notation.quote, since) : undefined),
+  };
 }
 
 function marksOf({ open, close, quote }: Notation): string[] {

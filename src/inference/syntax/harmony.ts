@@ -1,3 +1,5 @@
+import { literal } from '../grammar/literals.js';
+import { argumentsRule, either } from './call-rules.js';
 import type { Output } from './output.js';
 import { beginCall, jsonArguments, thought } from './passages.js';
 import type { Reading, Source } from './source.js';
@@ -13,6 +15,16 @@ export const HARMONY: Syntax = {
   name: 'harmony',
   marks: ['<|start|>', '<|channel|>', '<|message|>', '<|constrain|>', '<|end|>', '<|call|>', '<|return|>'],
   openThought: undefined,
+  thoughtMarks: undefined,
+  textRule: (_, text) => `${ANALYSIS} "<|channel|>final<|message|>" ${text}`,
+  // one call ends the answer, so that there is no second one
+  callRule(rules, tools) {
+    const ways = tools.map(
+      (tool) => `${literal(`${tool.name} <|constrain|>json<|message|>`)} ${argumentsRule(rules, tool)}`,
+    );
+    return `${ANALYSIS} "<|channel|>commentary to=functions." ${either(ways)}`;
+  },
+  restRule: (rules, tool, since) => (since.trim() === '' ? argumentsRule(rules, tool) : undefined),
   *read(source, output) {
     if (!(yield* hasHeader(source))) {
       yield* source.until(ENDS, (text) => output.text(text));
@@ -22,6 +34,8 @@ export const HARMONY: Syntax = {
   },
 };
 
+/** Thoughts before it, if the model likes. */
+const ANALYSIS = '("<|channel|>analysis<|message|>" ([^<] | "<" [^|])* "<|end|><|start|>assistant")?';
 const ENDS = ['<|end|>', '<|return|>', '<|call|>', '<|start|>'];
 /** With what a header can go on behind `<|start|>assistant`, which is the prompt's end. */
 const HEADERS = ['<|channel|>', '<|message|>', '<|start|>', 'to=functions.', 'assistant<|', 'assistant to='];

@@ -1,4 +1,7 @@
+import { literal } from '../grammar/literals.js';
+import type { GrammarRules } from '../grammar/rules.js';
 import { isJsonObject, type Tool } from '../types.js';
+import { either, jsonCallRule, jsonRest, oneOrMore, propertiesOf, propertyRule, SPACE, wordsOf } from './call-rules.js';
 import type { Output } from './output.js';
 import { beginCall, jsonCall, jsonValue, openingThought, textAndCalls, type CallShape } from './passages.js';
 import { Source, type Reading } from './source.js';
@@ -12,30 +15,71 @@ import type { Syntax } from './syntax.js';
  * Sources: the prompt format of NousResearch/Hermes-2-Pro-Llama-3-8B; "Function Calling" in qwen.readthedocs.io; the chat
  * templates of Qwen/Qwen3-Coder-30B-A3B-Instruct and Qwen/Qwen3.5-4B.
  */
-export const HERMES: Syntax = {
-  name: 'hermes',
-  marks: [
-    '<think>',
-    '</think>',
-    '<tool_call>',
-    '</tool_call>',
-    '<function=',
-    '</function>',
-    '<parameter=',
-    '</parameter>',
-  ],
-  openThought: /<think>\s*$/u,
-  *read(source, output, tools) {
-    yield* openingThought(source, output, '<think>', '</think>');
-    yield* textAndCalls(source, output, [OPEN, FUNCTION], (mark) => call(source, output, tools, mark));
-  },
-};
+function reading(name: string): Pick<Syntax, 'name' | 'marks' | 'openThought' | 'thoughtMarks' | 'read'> {
+  return {
+    name,
+    marks: MARKS,
+    openThought: /<think>\s*$/u,
+    thoughtMarks: ['<think>', '</think>'],
+    *read(source, output, tools) {
+      yield* openingThought(source, output, '<think>', '</think>');
+      yield* textAndCalls(source, output, [OPEN, FUNCTION], (mark) => call(source, output, tools, mark));
+    },
+  };
+}
 
 const OPEN = '<tool_call>';
 const CLOSE = '</tool_call>';
 const FUNCTION = '<function=';
 const PARAMETER = '<parameter=';
+const MARKS = ['<think>', '</think>', OPEN, CLOSE, FUNCTION, '</function>', PARAMETER, '</parameter>'];
 const SHAPE: CallShape = { argumentsKeys: ['arguments', 'parameters'], argumentsNeeded: false };
+
+/** Asked for JSON. */
+export const HERMES: Syntax = {
+  ...reading('hermes'),
+  callRule(rules, tools, parallel) {
+    const one = rules.add(
+      'tagged',
+      `${literal(`${OPEN}\n`)} ${jsonCallRule(rules, tools, 'arguments')} ${literal(`\n${CLOSE}`)}`,
+    );
+    return oneOrMore(one, '"\\n"', parallel);
+  },
+  restRule: (rules, tool, since) => jsonRest(rules, tool, 'arguments', since),
+};
+
+/** Asked for tags. */
+export const QWEN_CODER: Syntax = {
+  ...reading('qwen-coder'),
+  callRule(rules, tools, parallel) {
+    const ways = tools.map(
+      (tool) => `${literal(`${OPEN}\n${FUNCTION}${tool.name}>\n`)} ${parametersRule(rules, tool)}`,
+    );
+    const one = rules.add('tagged', `${either(ways)} ${literal(`</function>\n${CLOSE}`)}`);
+    return oneOrMore(one, '"\\n"', parallel);
+  },
+  restRule(rules, tool, since) {
+    return since.trim() === '' ? `"\\n"? ${parametersRule(rules, tool)} "</function>" ${SPACE}` : undefined;
+  },
+};
+
+/** Any text without the end of a parameter in it. */
+const PARAMETER_TEXT = '([^<] | "<" [^/] | "</" [^p])*';
+
+function parametersRule(rules: GrammarRules, tool: Tool): string {
+  const properties = propertiesOf(tool);
+  const end = literal('\n</parameter>\n');
+  if (properties === undefined) return `(${literal(PARAMETER)} [a-zA-Z0-9_.-]+ ">\\n" ${PARAMETER_TEXT} ${end})*`;
+  const parameters = properties.map(({ name, schema, required }) => {
+    const words = wordsOf(schema);
+    const text = words === undefined ? PARAMETER_TEXT : either(words.map(literal));
+    const value = isText(tool, name) ? text : propertyRule(rules, tool, schema);
+    const rule = rules.add('parameter', `${literal(`${PARAMETER}${name}>\n`)} ${value} ${end}`);
+    return required ? rule : `${rule}?`;
+  });
+  return parameters.length === 0 ? '""' : parameters.join(' ');
+}
+
 const NAME = /^[\w.-]{1,256}$/u;
 
 function* call(source: Source, output: Output, tools: readonly Tool[], mark: string): Reading<boolean> {

@@ -1,3 +1,4 @@
+import { jsonCallRule, jsonRest, oneOrMore, SPACE } from './call-rules.js';
 import type { Output } from './output.js';
 import { jsonCalls, textAndCalls, type CallShape } from './passages.js';
 import type { Reading, Source } from './source.js';
@@ -14,6 +15,9 @@ export const LLAMA: Syntax = {
   name: 'llama',
   marks: [TAG],
   openThought: undefined,
+  thoughtMarks: undefined,
+  callRule: (rules, tools, parallel) => oneOrMore(jsonCallRule(rules, tools, 'parameters'), `";" ${SPACE}`, parallel),
+  restRule: (rules, tool, since) => jsonRest(rules, tool, 'parameters', since),
   *read(source, output) {
     if (yield* bareCalls(source, output, SHAPE)) return;
     yield* textAndCalls(source, output, [TAG], () => tagged(source, output));

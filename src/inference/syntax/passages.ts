@@ -40,14 +40,20 @@ export function* textAndCalls(
   marks: readonly string[],
   call: (mark: string) => Reading<boolean>,
 ): Reading {
+  if (!output.offersTools) {
+    yield* source.until([], (text) => output.text(text));
+    return;
+  }
   for (;;) {
     let space = '';
-    const mark = yield* source.until(output.offersTools ? marks : [], (text) => {
+    const mark = yield* source.until(marks, (text) => {
       const all = space + text;
       const shown = all.trimEnd();
       space = all.slice(shown.length);
       output.text(shown);
+      output.holds = space !== '';
     });
+    output.holds = false;
     if (mark === undefined) return output.text(space);
     source.keep();
     if (yield* call(mark)) {

@@ -33,6 +33,11 @@ export class Source {
     return this.#gone + this.#at;
   }
 
+  /** All that has come from this place on; it must not lie before what was pushed last. */
+  since(place: number): string {
+    return this.#text.slice(Math.max(0, place - this.#gone));
+  }
+
   take(length: number): string {
     const taken = this.#text.slice(this.#at, this.#at + length);
     this.#at += taken.length;

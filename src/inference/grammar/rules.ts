@@ -1,0 +1,58 @@
+import { DarkbloomError } from '../../errors.js';
+import type { JsonObject } from '../types.js';
+import { addSchema } from './schema.js';
+
+/** Rules of one grammar: reading one of so many takes tens of milliseconds. */
+export const MAX_RULES = 4_000;
+export const MAX_GRAMMAR_CHARACTERS = 400_000;
+
+/**
+ * The rules of one grammar in GBNF, as llama.cpp reads it (its `grammars/README.md`). What a rule's body names must be
+ * names that came from here.
+ */
+export class GrammarRules {
+  readonly #bodies = new Map<string, string>();
+  readonly #names = new Map<string, string>();
+  #taken = 0;
+  #characters = 0;
+
+  /** A rule with this body; one that is there already serves again. Returns its name.
+   *  @throws DarkbloomError `unprocessable` when there would be too many rules. */
+  add(name: string, body: string): string {
+    const known = this.#names.get(body);
+    if (known !== undefined) return known;
+    const unique = this.reserve(name);
+    this.#names.set(body, unique);
+    this.define(unique, body);
+    return unique;
+  }
+
+  /** A name for a rule that is defined later: rules that name themselves need it. */
+  reserve(name: string): string {
+    this.#taken++;
+    if (this.#taken > MAX_RULES) throw tooLarge(`more than ${MAX_RULES} rules`);
+    return `${name.replaceAll(/[^a-zA-Z0-9]+/gu, '-').slice(0, 32)}-${this.#taken}`;
+  }
+
+  /** Gives a reserved name its body. */
+  define(name: string, body: string): void {
+    this.#characters += name.length + body.length;
+    if (this.#characters > MAX_GRAMMAR_CHARACTERS) throw tooLarge(`more than ${MAX_GRAMMAR_CHARACTERS} characters`);
+    this.#bodies.set(name, body);
+  }
+
+  /** A rule for the JSON values that a schema allows. `path` is where the schema stands in the request.
+   *  @throws DarkbloomError `unprocessable` naming the keyword and its place, for what a grammar cannot say. */
+  schema(schema: JsonObject, path: string): string {
+    return addSchema(this, schema, path);
+  }
+
+  /** The whole grammar, beginning with this rule. */
+  text(root: string): string {
+    return [['root', root], ...this.#bodies].map(([name, body]) => `${name} ::= ${body}\n`).join('');
+  }
+}
+
+function tooLarge(what: string): DarkbloomError {
+  return new DarkbloomError('unprocessable', `The grammar for this request has ${what}.`);
+}
