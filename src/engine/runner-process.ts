@@ -240,14 +240,14 @@ function toEvent(message: RequestMessage, onTiming: (timing: Timing) => void): C
       return { type: 'done', finishReason, stopSequence, usage };
     }
     case 'failed': {
-      const { code, promptTokens, cachedTokens, completionTokens } = message;
+      const { code, param, promptTokens, cachedTokens, completionTokens } = message;
       if (code === 'cancelled') return { type: 'cancelled', usage: { promptTokens, cachedTokens, completionTokens } };
       if (code === 'internal') {
         throw new DarkbloomError('internal', 'The model failed on this request.', {
           cause: new Error(message.message),
         });
       }
-      throw new DarkbloomError(code, message.message, { param: 'messages' });
+      throw new DarkbloomError(code, message.message, param === undefined ? {} : { param });
     }
     default:
       return message satisfies never;

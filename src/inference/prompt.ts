@@ -9,7 +9,7 @@ import { HARMONY } from './syntax/harmony.js';
 import { HERMES } from './syntax/hermes.js';
 import type { Syntax } from './syntax/syntax.js';
 import { syntaxOf } from './syntax/syntax-of.js';
-import { messagesForTemplate, toolsForTemplate, type Abilities } from './template-messages.js';
+import { messagesForTemplate, toolsForTemplate, withNames, type Abilities } from './template-messages.js';
 import { offeredTools, type ChatMessage, type ChatRequest, type JsonObject, type Tool } from './types.js';
 
 /** A stretch of the prompt: text that is only text, or one control token of the model's vocabulary. */
@@ -114,9 +114,11 @@ export class PromptTemplate {
     abilities: Abilities,
     templateArguments: JsonObject = {},
   ): string {
-    const written = abilities.tools ? messages : promptedTools(messages, tools, this.#syntax);
+    const named = withNames(messages);
+    const written = abilities.tools ? named : promptedTools(named, tools, this.#syntax);
+    const given = Object.entries(templateArguments).map(([name, value]) => [name, guardedJson(value, this.#tokens)]);
     return this.#template.render({
-      ...(guardedJson(templateArguments, this.#tokens) as JsonObject),
+      ...Object.fromEntries(given),
       messages: messagesForTemplate(written, abilities, this.#tokens),
       tools: abilities.tools && tools.length > 0 ? toolsForTemplate(tools, this.#tokens) : abilities.noTools,
       add_generation_prompt: true,
@@ -164,7 +166,12 @@ export class PromptTemplate {
         content: '',
         toolCalls: values.map((each) => ({ id: each, name: tool, arguments: JSON.stringify({ [key]: each }) })),
       },
-      ...values.map((each): ChatMessage => ({ role: 'tool', content: result + each, toolCallId: each, name: tool })),
+      ...values.map((each, nth): ChatMessage => ({
+        role: 'tool',
+        content: `${result}${nth}`,
+        toolCallId: each,
+        name: tool,
+      })),
     ];
     const single = [key, value, result];
     if (keeps(abilities, [question], tools, [tool])) {

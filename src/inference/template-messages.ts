@@ -38,7 +38,7 @@ export function messagesForTemplate(
   let conversation = messages;
   if (!abilities.system) conversation = withoutSystem(conversation);
   if (abilities.singleCalls) conversation = withSingleCalls(conversation);
-  const shaped = conversation.map((message) => shapeOf(withName(message, conversation), abilities, tokens));
+  const shaped = conversation.map((message) => shapeOf(message, abilities, tokens));
   return abilities.foldedResults ? withFoldedResults(shaped) : shaped;
 }
 
@@ -79,14 +79,13 @@ function resultsBehind(messages: readonly ChatMessage[], index: number): ChatMes
   return end < 0 ? behind : behind.slice(0, end);
 }
 
-/** A result carries the name of the tool that it came from. */
-function withName(message: ChatMessage, messages: readonly ChatMessage[]): ChatMessage {
-  if (message.role !== 'tool' || message.name !== undefined) return message;
-  for (const { toolCalls = [] } of messages) {
-    const call = toolCalls.find(({ id }) => id === message.toolCallId);
-    if (call !== undefined) return { ...message, name: call.name };
-  }
-  return message;
+/** Each result carries the name of the tool that it came from. */
+export function withNames(messages: readonly ChatMessage[]): ChatMessage[] {
+  const names = new Map(messages.flatMap(({ toolCalls = [] }) => toolCalls.map(({ id, name }) => [id, name])));
+  return messages.map((message) => {
+    const name = message.role === 'tool' ? (message.name ?? names.get(message.toolCallId ?? '')) : undefined;
+    return name === undefined ? message : { ...message, name };
+  });
 }
 
 function shapeOf(message: ChatMessage, abilities: Abilities, tokens: ControlTokens): JsonObject {

@@ -108,6 +108,14 @@ export type ModelFacts = z.infer<typeof ModelFacts>;
 
 const Logprob = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.number()) });
 
+export const FailureCode = z.enum([
+  'context_length_exceeded',
+  'cancelled',
+  'invalid_request',
+  'unprocessable',
+  'internal',
+]);
+
 /** What becomes of one request.  started ─▶ content* ─▶ done, or failed at any place */
 export const RequestMessage = z.discriminatedUnion('type', [
   z.object({
@@ -149,8 +157,10 @@ export const RequestMessage = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('failed'),
     id: Id,
-    code: z.enum(['context_length_exceeded', 'cancelled', 'invalid_request', 'unprocessable', 'internal']),
+    code: FailureCode,
     message: z.string(),
+    /** The field of the request that is wrong. */
+    param: z.string().optional(),
     promptTokens: z.number(),
     cachedTokens: z.number(),
     /** Tokens generated before it ended. */

@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
-import { PromptTemplate } from '../inference/prompt.js';
+import { PromptTemplate, type Prompt } from '../inference/prompt.js';
 import type { ChatMessage, ContentEvent } from '../inference/types.js';
-import type { GenerateOrder, RequestMessage } from '../runner-protocol/messages.js';
+import { FailureCode, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
 import type { Choice, Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
 import { Rows } from './rows.js';
@@ -51,17 +51,15 @@ export class Sequences {
   /** A long prompt is tokenized with pauses in which the loop goes on; a short one at once. */
   async #prepare(order: GenerateOrder): Promise<void> {
     try {
-      this.#refuseHopeless(order.messages);
-      const { runs, ...answer } = this.#template.render(order);
-      const tokenizing = this.#runtime.tokenizePrompt(runs);
-      let state = tokenizing.next();
+      const prompting = this.#promptOf(order);
+      let state = prompting.next();
       while (state.done !== true) {
         if (state.value >= this.#runtime.facts.contextTokens) throw this.#tooLong(state.value, 'at least ');
-        await new Promise((resolve) => setImmediate(resolve));
+        await pause();
         if (this.#preparing.get(order.id)?.cancelled === true) throw cancelled();
-        state = tokenizing.next();
+        state = prompting.next();
       }
-      const prompt = state.value;
+      const { tokens: prompt, ...answer } = state.value;
       if (prompt.length >= this.#runtime.facts.contextTokens) throw this.#tooLong(prompt.length);
       const { syntax } = this.#template;
       this.#active.set(order.id, new Sequence(order, prompt, { syntax, ...answer }, this.#runtime));
@@ -74,6 +72,13 @@ export class Sequences {
     }
     this.#hear();
     if (!this.#looping) void this.#run();
+  }
+
+  /** Yields how many tokens there are where a pause is due. */
+  *#promptOf(order: GenerateOrder): Generator<number, Omit<Prompt, 'runs'> & { tokens: number[] }> {
+    this.#refuseHopeless(order.messages);
+    const { runs, ...answer } = this.#template.render(order);
+    return { ...answer, tokens: yield* this.#runtime.tokenizePrompt(runs) };
   }
 
   /** The reader took `messages` of this request. */
@@ -260,6 +265,11 @@ function messageOf(id: number, event: ContentEvent): RequestMessage {
   return event.type === 'tool_call' ? { ...event, id, callId: event.id } : { ...event, id };
 }
 
+/** The loop goes on, and messages come in. */
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 function cancelled(): DarkbloomError {
   return new DarkbloomError('cancelled', 'request cancelled');
 }
@@ -268,14 +278,9 @@ function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {
   return { promptTokens: prompt.length, cachedTokens, completionTokens };
 }
 
-function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message'> {
-  const { code, message } = toFailure(error);
-  switch (code) {
-    case 'context_length_exceeded':
-    case 'cancelled':
-    case 'invalid_request':
-    case 'unprocessable':
-      return { code, message };
-  }
+function failureOf(error: unknown): Pick<Extract<RequestMessage, { type: 'failed' }>, 'code' | 'message' | 'param'> {
+  const { code, message, param } = toFailure(error);
+  const told = FailureCode.exclude(['internal']).safeParse(code).data;
+  if (told !== undefined) return { code: told, message, param };
   return { code: 'internal', message: error instanceof Error ? error.message : 'unknown' };
 }

@@ -64,9 +64,8 @@ export function propertiesIn(schema: JsonObject, path: string): JsonObject {
 
 export function requiredIn(schema: JsonObject, path: string): string[] {
   const { required = [] } = schema;
-  const isList = Array.isArray(required) && required.every((name) => typeof name === 'string');
-  if (!isList) throw refusedKeyword(path, 'required', 'must be a list of strings');
-  return required as string[];
+  if (Array.isArray(required) && required.every((name) => typeof name === 'string')) return required;
+  throw refusedKeyword(path, 'required', 'must be a list of strings');
 }
 
 /** A count; `undefined`: absent. */
