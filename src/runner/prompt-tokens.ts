@@ -34,7 +34,7 @@ export function* tokenizeRuns(runs: readonly PromptRun[], vocabulary: PromptVoca
       for (const token of begins ? vocabulary.tokenize(piece) : continued(piece, vocabulary)) tokens.push(token);
       begins = false;
       since += piece.length;
-      if (since < SLICE_CHARACTERS) continue;
+      if (since < SLICE_CHARACTERS - WORD_SEARCH_CHARACTERS) continue;
       since = 0;
       yield tokens.length;
     }

@@ -1,7 +1,7 @@
 import { literal } from '../grammar/literals.js';
 import type { GrammarRules } from '../grammar/rules.js';
 import type { Tool } from '../types.js';
-import { argumentsRule, either, literalRest, oneOrMore } from './call-rules.js';
+import { argumentsRule, either, literalRest, oneOrMore, SPACE } from './call-rules.js';
 import type { Output } from './output.js';
 import { beginCall, jsonArguments, openingThought, textAndCalls } from './passages.js';
 import type { Reading, Source } from './source.js';
@@ -44,8 +44,8 @@ export const DEEPSEEK_FENCED: Syntax = {
   callRule: (rules, tools, parallel) =>
     callsRule(rules, tools, parallel, (name) => `function${SEPARATOR}${name}\n\`\`\`json\n`, '\n```'),
   restRule(rules, tool, since) {
-    const fence = literalRest('```json\n', since);
-    return fence && `${fence} ${argumentsRule(rules, tool)}`;
+    const fence = literalRest('```json', since);
+    return fence && `${fence} ${SPACE} ${argumentsRule(rules, tool)}`;
   },
 };
 
