@@ -118,7 +118,7 @@ export class PromptTemplate {
     const written = abilities.tools ? named : promptedTools(named, tools, this.#syntax);
     const given = Object.entries(templateArguments).map(([name, value]) => [name, guardedJson(value, this.#tokens)]);
     return this.#template.render({
-      ...Object.fromEntries(given),
+      ...(Object.fromEntries(given) as JsonObject),
       messages: messagesForTemplate(written, abilities, this.#tokens),
       tools: abilities.tools && tools.length > 0 ? toolsForTemplate(tools, this.#tokens) : abilities.noTools,
       add_generation_prompt: true,

@@ -4,7 +4,13 @@ import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/me
 import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
 import { ControlTokens } from '../inference/control-tokens.js';
 import type { TokenLogprob } from '../inference/types.js';
-import { nativeOf, type Native, type NativeSampler, type SamplerConfig } from './native-context.js';
+import {
+  nativeOf,
+  type Native,
+  type NativeGrammarState,
+  type NativeSampler,
+  type SamplerConfig,
+} from './native-context.js';
 import { tokenizeRuns, type PromptVocabulary } from './prompt-tokens.js';
 import { READ_TOKENS } from './step-plan.js';
 import { tokenBytes } from './token-bytes.js';
@@ -19,6 +25,9 @@ export interface Feed {
   tokens: readonly number[];
   /** Chooses the token that follows the last of these; absent: none is wanted. */
   sampler: Sampler | undefined;
+  /** Computed as if there were no others in the step: the library cuts what lies together in one batch into pieces of
+   *  one length, and where a prompt is cut, its numbers are rounded otherwise. Takes a pass of its own. */
+  alone?: boolean;
 }
 
 /** How a request wants its tokens chosen. */
@@ -111,7 +120,7 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
   const promptVocabulary = promptVocabularyOf(model);
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model));
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model, controlTokensOf(model)));
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -187,16 +196,26 @@ class LlamaRows {
 
   step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
     return this.#inTurn(async () => {
-      const { context } = this.#native;
-      context.initBatch(feeds.reduce((sum, { tokens }) => sum + tokens.length, 0));
-      const outputs = feeds.map(({ row, position, tokens, sampler }) => {
-        const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
-        return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
-      });
-      await context.decodeBatch();
-      this.#copying.clear();
-      return Promise.all(feeds.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+      const results = new Map<Feed, Choice | Error | undefined>();
+      for (const batch of batchesOf(feeds)) {
+        const outputs = await this.#decode(batch);
+        this.#copying.clear();
+        const choices = await Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+        batch.forEach((feed, index) => results.set(feed, choices[index]));
+      }
+      return feeds.map((feed) => results.get(feed));
     });
+  }
+
+  async #decode(batch: readonly Feed[]): Promise<(number | undefined)[]> {
+    const { context } = this.#native;
+    context.initBatch(batch.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    const outputs = batch.map(({ row, position, tokens, sampler }) => {
+      const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
+      return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
+    });
+    await context.decodeBatch();
+    return outputs;
   }
 
   async #sample(output: number | undefined, sampler: Sampler | undefined): Promise<Choice | Error | undefined> {
@@ -256,6 +275,14 @@ class LlamaRows {
   }
 }
 
+/** One token is never cut: what is to be computed alone and has no more may lie beside others. */
+function batchesOf(feeds: readonly Feed[]): Feed[][] {
+  const isApart = ({ alone, tokens }: Feed) => alone === true && tokens.length > 1;
+  const together = feeds.filter((feed) => !isApart(feed));
+  const apart = feeds.filter(isApart).map((feed) => [feed]);
+  return together.length === 0 ? apart : [together, ...apart];
+}
+
 /** The last tokens of an answer that penalties look at. */
 const PENALTY_WINDOW_TOKENS = 4_096;
 
@@ -267,18 +294,21 @@ class LlamaSampler implements Sampler {
   readonly #vocabulary: Vocabulary;
   readonly #topLogprobs: number | undefined;
   readonly #config: SamplerConfig;
+  /** By token. */
+  readonly #bias: ReadonlyMap<number, number>;
   readonly #sampler: NativeSampler;
   /** Leaves the logits as the model gave them; absent: they are not asked for. */
   readonly #reader: NativeSampler | undefined;
   /** What penalties look at. */
   readonly #chosen: number[] = [];
-  #constrained = false;
+  #grammar: NativeGrammarState | undefined;
 
   constructor(native: Native, vocabulary: Vocabulary, options: SamplerOptions, seed: number) {
     this.#native = native;
     this.#vocabulary = vocabulary;
     this.#topLogprobs = options.topLogprobs;
-    this.#config = { ...samplerConfig(options.sampling, seed), ...biasOf(options.logitBias, vocabulary.size) };
+    this.#config = samplerConfig(options.sampling, seed);
+    this.#bias = biasOf(options.logitBias, vocabulary.size);
     this.#sampler = native.createSampler();
     this.#reader = options.topLogprobs === undefined ? undefined : native.createSampler();
     this.#reader?.applyConfig({ temperature: 0 });
@@ -291,15 +321,21 @@ class LlamaSampler implements Sampler {
   }
 
   constrain(grammar: string | undefined): void {
-    this.#constrained = grammar !== undefined;
+    this.#grammar = grammar === undefined ? undefined : this.#compile(grammar);
+    // The runtime takes a control token for the text of its name, which nobody would see.
+    const hidden = [...this.#vocabulary.control].filter(([text]) => grammar?.includes(text) === false);
+    const bias = new Map([...this.#bias, ...hidden.map(([, token]) => [token, -Infinity] as const)]);
     this.#sampler.applyConfig({
       ...this.#config,
       ...(this.#isPenalised ? { repeatPenaltyTokens: Uint32Array.from(this.#chosen) } : {}),
-      ...(grammar === undefined ? {} : { grammarEvaluationState: this.#compile(grammar) }),
+      ...(bias.size === 0
+        ? {}
+        : { tokenBiasKeys: Uint32Array.from(bias.keys()), tokenBiasValues: Float32Array.from(bias.values()) }),
+      ...(this.#grammar === undefined ? {} : { grammarEvaluationState: this.#grammar }),
     });
   }
 
-  #compile(grammar: string): object {
+  #compile(grammar: string): NativeGrammarState {
     try {
       return this.#native.createGrammarState(grammar);
     } catch (error) {
@@ -322,11 +358,14 @@ class LlamaSampler implements Sampler {
   }
 
   async #choose(output: number): Promise<number> {
+    const grammar = this.#grammar;
+    const nothing = () => new Error('The grammar leaves no token to choose from.');
     const token = await this.#native.context.sampleToken(output, this.#sampler).catch((error: unknown) => {
-      // The library's own message tells the token.
-      throw this.#constrained ? new Error('The grammar leaves no token to choose from.') : error;
+      throw grammar === undefined ? error : nothing(); // the library's own message tells the token
     });
     if (token < 0) throw new Error('No token is left to choose from.');
+    // Where every token is forbidden the library chooses any; that it may not end here it does not notice.
+    if (grammar !== undefined && this.#vocabulary.isEnd(token) && !this.#native.allows(grammar, token)) throw nothing();
     return token;
   }
 
@@ -376,35 +415,33 @@ function samplerConfig(sampling: GenerateOrder['sampling'], seed: number): Sampl
   };
 }
 
-function biasOf(
-  logitBias: Readonly<Record<string, number>>,
-  vocabulary: number,
-): Pick<SamplerConfig, 'tokenBiasKeys' | 'tokenBiasValues'> {
-  const biases = Object.entries(logitBias);
-  if (biases.length === 0) return {};
-  if (biases.some(([id]) => Number(id) >= vocabulary)) {
-    throw new DarkbloomError(
-      'invalid_request',
-      `'logit_bias': must name tokens of the model's vocabulary, 0 to ${vocabulary - 1}.`,
-      { param: 'logit_bias' },
-    );
-  }
-  return {
-    tokenBiasKeys: Uint32Array.from(biases, ([id]) => Number(id)),
-    tokenBiasValues: Float32Array.from(biases, ([, bias]) => (bias === FORBIDDEN ? -Infinity : bias)),
-  };
+function biasOf(logitBias: Readonly<Record<string, number>>, vocabulary: number): Map<number, number> {
+  const biases = Object.entries(logitBias).map(
+    ([id, bias]) => [Number(id), bias === FORBIDDEN ? -Infinity : bias] as const,
+  );
+  if (biases.every(([id]) => id < vocabulary)) return new Map(biases);
+  throw new DarkbloomError(
+    'invalid_request',
+    `'logit_bias': must name tokens of the model's vocabulary, 0 to ${vocabulary - 1}.`,
+    { param: 'logit_bias' },
+  );
 }
 
 /** What the tokens of a model are. */
 interface Vocabulary {
   size: number;
+  /** Text of each control token → its id; without those that end an answer. */
+  control: ReadonlyMap<string, number>;
+  isEnd(token: number): boolean;
   tell(token: number): { token: string; bytes: number[] };
 }
 
-function vocabularyOf(model: LlamaModel): Vocabulary {
+function vocabularyOf(model: LlamaModel, control: ReadonlyMap<string, Token>): Vocabulary {
   const { token_type: types = [], tokens: texts = [], model: tokenizer } = model.fileInfo.metadata.tokenizer.ggml;
   return {
     size: texts.length,
+    control: new Map([...control].filter(([, token]) => !model.isEogToken(token))),
+    isEnd: (token) => model.isEogToken(token as Token),
     tell: (id) => {
       const bytes = tokenBytes(texts[id] ?? '', Number(types[id] ?? 1), tokenizer);
       return { token: Buffer.from(bytes).toString(), bytes };
@@ -417,16 +454,26 @@ const CONTROL_TYPE = 3;
 /** Found by the tokenizer in any text, though many of them mean as much as control tokens: `<think>`, `<tool_call>`. */
 const USER_DEFINED_TYPE = 4;
 
+/** Text of each control token of the vocabulary → its id. */
+function controlTokensOf(model: LlamaModel): Map<string, Token> {
+  const { token_type: types = [], tokens: texts = [] } = model.fileInfo.metadata.tokenizer.ggml;
+  const control = new Map<string, Token>();
+  types.forEach((type, id) => {
+    if (Number(type) === CONTROL_TYPE && texts[id] !== undefined) control.set(texts[id], id as Token);
+  });
+  return control;
+}
+
 function promptVocabularyOf(model: LlamaModel): PromptVocabulary {
   const { token_type: types = [], tokens: texts = [], model: kind, ...rest } = model.fileInfo.metadata.tokenizer.ggml;
-  const control = new Map<string, number>();
+  const control = new Map<string, number>(controlTokensOf(model));
   const found: string[] = [];
   types.forEach((type, id) => {
     const text = texts[id] ?? '';
     // runs of spaces and single characters stand for themselves
-    const userDefined = Number(type) === USER_DEFINED_TYPE && text.trim() !== '' && [...text].length > 1;
-    if (userDefined) found.push(text);
-    if (userDefined || Number(type) === CONTROL_TYPE) control.set(text, id);
+    if (Number(type) !== USER_DEFINED_TYPE || text.trim() === '' || [...text].length === 1) return;
+    found.push(text);
+    control.set(text, id);
   });
   return {
     control,

@@ -76,6 +76,7 @@ export interface Native {
   createState: () => NativeState;
   /** @throws Error when the text is no grammar; the library then writes it to standard error. */
   createGrammarState: (grammar: string) => NativeGrammarState;
+  allows: (state: NativeGrammarState, token: number) => boolean;
 }
 
 const CONTEXT_METHODS: readonly (keyof NativeContext)[] = [
@@ -101,7 +102,15 @@ export function nativeOf(llama: object, model: object, context: object): Native 
   } = isObject(bindings) ? (bindings as Record<string, unknown>) : {};
   const complete =
     isObject(handle) && CONTEXT_METHODS.every((method) => typeof Reflect.get(handle, method) === 'function');
-  if (!complete || !isClass(Sampler) || !isClass(State) || !isClass(Grammar) || !isClass(GrammarState)) {
+  const allows: unknown = isClass(Sampler) && Reflect.get(Sampler, 'canBeNextTokenForGrammarEvaluationState');
+  if (
+    !complete ||
+    !isClass(Sampler) ||
+    !isClass(State) ||
+    !isClass(Grammar) ||
+    !isClass(GrammarState) ||
+    typeof allows !== 'function'
+  ) {
     throw new Error('This version of node-llama-cpp is not the one that the runner was written for.');
   }
   return {
@@ -112,6 +121,7 @@ export function nativeOf(llama: object, model: object, context: object): Native 
       const compiled: unknown = Reflect.construct(Grammar, [grammar, { addonExports: bindings, rootRuleName: 'root' }]);
       return Reflect.construct(GrammarState, [modelHandle, compiled]) as NativeGrammarState;
     },
+    allows: (state, token) => Reflect.apply(allows, Sampler, [state, token]) === true,
   };
 }
 

@@ -3,7 +3,7 @@ import type { Prompt } from '../inference/prompt.js';
 import { AnswerReader } from '../inference/syntax/answer-reader.js';
 import { heldTo, restOfCall } from '../inference/syntax/held-to.js';
 import type { Syntax } from '../inference/syntax/syntax.js';
-import { offeredTools, type ContentEvent, type FinishReason, type TokenLogprob } from '../inference/types.js';
+import { offeredTools, type ContentEvent, type FinishReason } from '../inference/types.js';
 import { READ_AHEAD, type GenerateOrder } from '../runner-protocol/messages.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
 import { AnswerLogprobs } from './answer-logprobs.js';
@@ -141,7 +141,8 @@ export class Sequence {
     const { id: row, tokens: held } = this.#row;
     const tokens = this.#last === undefined ? this.prompt.slice(this.#read, this.#read + chunk) : [this.#last];
     const reachesEnd = this.#last !== undefined || tokens.length === this.left;
-    return { row, position: held.length, tokens, sampler: reachesEnd ? this.#sampler : undefined };
+    const alone = this.order.sampling.seed !== undefined; // whoever gives a seed wants the same text again
+    return { row, position: held.length, tokens, sampler: reachesEnd ? this.#sampler : undefined, alone };
   }
 
   /** A step added this to the row. */
@@ -158,10 +159,12 @@ export class Sequence {
     if (this.#runtime.isEnd(token)) return this.#endOf('stop', []);
     this.completionTokens++;
     const thought = this.#reader.mode === 'reasoning';
-    const read = this.#reader.push(this.#textOf(token));
+    const piece = this.#textOf(token);
+    const read = this.#reader.push(piece);
     const thinks = this.#reader.mode === 'reasoning';
     if (thought || thinks) this.reasoningTokens++;
-    if (logprob !== undefined) this.#remember(logprob, read);
+    // probabilities are told of the text's tokens alone
+    if (logprob !== undefined && !(thought && thinks)) this.#logprobs.push(logprob, piece);
     const { events, stop } = this.#untilStop(read);
     if (stop !== null) return { events, ending: { finishReason: 'stop', stopSequence: stop } };
     if (this.#reader.over) return this.#endOf('stop', events);
@@ -183,12 +186,6 @@ export class Sequence {
     const tool = this.order.tools.find(({ name }) => name === named?.tool);
     const rest = named && tool && restOfCall(tool, named.since, this.#syntax);
     this.#sampler?.constrain(rest);
-  }
-
-  /** Probabilities are told of the text's tokens alone. */
-  #remember(logprob: TokenLogprob, read: readonly ContentEvent[]): void {
-    const text = read.map((event) => (event.type === 'text' ? event.text : '')).join('');
-    if (text !== '' || (this.#reader.mode === 'text' && this.#reader.holding)) this.#logprobs.push(logprob, text);
   }
 
   /** A control token is no text, unless the syntax of the answer is made of it. */

@@ -126,7 +126,7 @@ test.each([
   expect(opened).toThrow(/chat template cannot be used/u);
 });
 
-/** In CI a sample; `npm run test:long` takes the full figure. */
+/** In CI a sample; `npm run test:languages` takes the full figure. */
 const RUNS = Number(process.env.DARKBLOOM_TEST_RUNS ?? 60);
 
 describe('whatever a request holds', () => {

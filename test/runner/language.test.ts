@@ -143,7 +143,7 @@ test('stop strings count in the text, not in thoughts and not in calls', async (
 test('a call that the bound cuts ends with the bound', async () => {
   const say = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris"}}\n</tool_call>';
   const model = await open(familyModel('chatml', 'chatml', ['--say', say]));
-  const { end, calls } = await ask(model, { maxTokens: 6 });
+  const { end, calls } = await ask(model, { maxTokens: 5 });
   expect(end).toMatchObject({ type: 'done', finishReason: 'length' });
   expect(calls).toEqual([{ name: 'get_weather', arguments: '{"city":' }]);
 });

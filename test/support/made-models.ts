@@ -40,3 +40,7 @@ export const randomModel = (): string => madeModel('random', ['--seed', '5']);
 
 /** Random weights in full precision: what it writes depends on every token before, and not on how they were batched. */
 export const exactModel = (): string => madeModel('exact', ['--type', 'f32', '--seed', '5']);
+
+/** Random weights, quantized: on a CPU a row's numbers are the same whatever other rows are computed beside it. */
+export const quantizedModel = (): string =>
+  madeModel('quantized', ['--type', 'q8_0', '--seed', '5', '--embd', '256', '--ff', '768', '--heads', '4']);

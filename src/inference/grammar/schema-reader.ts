@@ -28,6 +28,8 @@ export const MAX_VALUE_CHARACTERS = 1_000;
 /** Characters of a string, or items of a list, that a bound may name. */
 export const MAX_COUNT = 32_000;
 
+const TOO_MANY = `there may be ${MAX_SCHEMAS} schemas in one at most`;
+
 /** Alternatives of which only one may hold: looked at when all definitions are known. */
 export interface Exclusive {
   path: string;
@@ -57,7 +59,7 @@ export class SchemaReader {
     if (schema === false) return NOTHING;
     this.#schemas++;
     if (depth > MAX_SCHEMA_DEPTH) throw refused(path, `schemas may be nested ${MAX_SCHEMA_DEPTH} deep at most`);
-    if (this.#schemas > MAX_SCHEMAS) throw refused(path, `there may be ${MAX_SCHEMAS} schemas in one at most`);
+    if (this.#schemas > MAX_SCHEMAS) throw refused(path, TOO_MANY);
     const found = assertionsOf(schema, path);
     const { $ref: reference } = found;
     if (reference !== undefined && Object.keys(found).length === 1) return this.#definition(reference, path, depth);
@@ -100,7 +102,8 @@ export class SchemaReader {
     let all = own;
     for (const part of parts) {
       this.#schemas++;
-      if (seen.includes(part) || this.#schemas > MAX_SCHEMAS)
+      if (this.#schemas > MAX_SCHEMAS) throw refused(path, TOO_MANY);
+      if (seen.includes(part))
         throw refusedKeyword(path, reference === undefined ? 'allOf' : '$ref', 'leads back to itself');
       if (part === true) continue;
       if (part === false) throw refusedKeyword(path, 'allOf', 'allows nothing');

@@ -8,6 +8,9 @@ export const MAX_ALTERNATIVES = 256;
 /** Ways of reading the same text at once: the time for a token grows with them. */
 export const MAX_WAYS = 64;
 
+/** Steps of one look for differences: shapes that refer to each other could be followed for ever. */
+const MAX_LOOKS = 20_000;
+
 /** Any shape but an alternative or a name. */
 type Plain = Exclude<Shape, Definition | { type: 'either' }>;
 
@@ -56,14 +59,17 @@ function partsOf(shape: Shape): readonly Shape[] {
  *  @throws DarkbloomError for a name that stands for itself, and for too many. */
 function alternativesOf(shape: Shape, path: string): Plain[] {
   const found: Plain[] = [];
+  let looks = 0;
   const collect = (each: Shape, within: readonly Shape[]) => {
+    looks++;
+    if (found.length >= MAX_ALTERNATIVES || looks > MAX_LOOKS)
+      throw refused(path, `has more than ${MAX_ALTERNATIVES} alternatives`);
     if (within.includes(each)) throw refused(each.type === 'definition' ? each.path : path, 'leads back to itself');
     if (each.type === 'either' || each.type === 'definition') {
       for (const part of partsOf(each)) collect(part, [...within, each]);
       return;
     }
     found.push(each);
-    if (found.length > MAX_ALTERNATIVES) throw refused(path, `has more than ${MAX_ALTERNATIVES} alternatives`);
   };
   collect(shape, []);
   return found;
@@ -99,22 +105,27 @@ function firstEndless(all: readonly Shape[]): Shape | undefined {
 /** Of `oneOf` no value may fit two branches: a grammar cannot look back. */
 function checkExclusive(shapes: readonly Shape[], path: string): void {
   const branches = shapes.map((shape) => alternativesOf(shape, path));
+  const looks = { left: MAX_LOOKS };
   for (const [index, branch] of branches.entries())
     for (const other of branches.slice(index + 1))
-      if (!branch.every((a) => other.every((b) => areApart(a, b, 0))))
+      if (!branch.every((a) => other.every((b) => areApart(a, b, looks))))
         throw refusedKeyword(path, 'oneOf', 'has branches that may both fit; use anyOf');
 }
 
-const MAX_LOOK = 4;
+/** How many more comparisons there may be. */
+interface Looks {
+  left: number;
+}
 
 /** Whether surely no value that is written for one fits the other. */
-function areApart(a: Plain, b: Plain, depth: number): boolean {
+function areApart(a: Plain, b: Plain, looks: Looks): boolean {
+  if (looks.left-- <= 0) return false;
   if (a.type === 'any' || b.type === 'any') return false;
   if (a.type === 'values' && b.type === 'values')
     return !a.values.some((value) => b.values.some((other) => isDeepStrictEqual(value, other)));
   const starts = startsOf(b);
   if (!startsOf(a).some((start) => starts.includes(start))) return true;
-  if (a.type === 'object' && b.type === 'object') return objectsApart(a, b, depth);
+  if (a.type === 'object' && b.type === 'object') return objectsApart(a, b, looks);
   if (isNumeric(a) && isNumeric(b))
     return a.max !== undefined && b.min !== undefined ? rangesApart(a, b) : rangesApart(b, a);
   return false;
@@ -131,16 +142,16 @@ function rangesApart(low: Numeric, high: Numeric): boolean {
   return max !== undefined && min !== undefined && max < min;
 }
 
-function objectsApart(a: ObjectShape, b: ObjectShape, depth: number): boolean {
+function objectsApart(a: ObjectShape, b: ObjectShape, looks: Looks): boolean {
   const lacks = (one: ObjectShape, other: ObjectShape) =>
     one.rest === undefined &&
     other.members.some(({ name, required }) => required && !one.members.some((member) => member.name === name));
   if (lacks(a, b) && lacks(b, a)) return true;
   return a.members.some(({ name, required, shape }) => {
     const other = b.members.find((member) => member.name === name);
-    if (other === undefined || !required || !other.required || depth >= MAX_LOOK) return false;
+    if (other === undefined || !required || !other.required || looks.left <= 0) return false;
     const others = alternativesOf(other.shape, name);
-    return alternativesOf(shape, name).every((one) => others.every((each) => areApart(one, each, depth + 1)));
+    return alternativesOf(shape, name).every((one) => others.every((each) => areApart(one, each, looks)));
   });
 }
 
@@ -220,7 +231,7 @@ function differSoon(a: ObjectShape, b: ObjectShape): boolean {
     const shapes = [...alternativesOf(one.shape, ''), ...alternativesOf(other.shape, '')];
     if (shapes.some((shape) => shape.type === 'any' || shape.type === 'object' || shape.type === 'array')) return false;
     const [first, second] = [one.shape, other.shape];
-    if (first.type === 'values' && second.type === 'values' && areApart(first, second, 0)) return true;
+    if (first.type === 'values' && second.type === 'values' && areApart(first, second, { left: 1 })) return true;
   }
   return false;
 }

@@ -36,11 +36,6 @@ export class AnswerReader {
     return this.#output.calls;
   }
 
-  /** Something was read that may yet turn out to be text. */
-  get holding(): boolean {
-    return this.#output.holds || this.#source.left !== '';
-  }
-
   /** The answer has ended by its own syntax: what follows is not part of it. */
   get over(): boolean {
     return this.#output.over;

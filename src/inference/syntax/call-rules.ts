@@ -60,7 +60,7 @@ export function jsonRest(rules: GrammarRules, tool: Tool, key: string, since: st
     return rest === '' ? [] : [literal(rest)];
   });
   if (come !== '') return undefined;
-  return [...missing, argumentsRule(rules, tool), '"}"'].join(` ${SPACE} `) + ` ${SPACE}`;
+  return ['', ...missing, argumentsRule(rules, tool), '"}"', ''].join(` ${SPACE} `);
 }
 
 /** What is missing of this text behind what has come of it. `undefined`: something else has come. */

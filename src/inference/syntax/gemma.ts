@@ -68,8 +68,8 @@ export const GEMMA3: Syntax = {
   marks: [],
   openThought: undefined,
   thoughtMarks: undefined,
-  callRule: LLAMA.callRule,
-  restRule: LLAMA.restRule,
+  callRule: (rules, tools, parallel) => LLAMA.callRule(rules, tools, parallel),
+  restRule: (rules, tool, since) => LLAMA.restRule(rules, tool, since),
   *read(source, output) {
     if (yield* bareCalls(source, output, GEMMA3_SHAPE)) return;
     yield* textAndCalls(source, output, FENCES, () => fenced(source, output));

@@ -30,14 +30,20 @@ export function heldTo(
   const rules = new GrammarRules();
   const calls = tools.length === 0 ? [] : [callsOf(rules, tools, wanted.parallelToolCalls, syntax)];
   const text = forced || format.type === 'text' ? [] : [textOf(rules, format, syntax)];
-  return rules.text(`${beforeIt(syntax, prompt)} ${either([...text, ...calls])}`);
+  return withMarks(rules.text(`${beforeIt(syntax, prompt)} ${either([...text, ...calls])}`), syntax);
 }
 
 /** The grammar of what is missing of a call, behind the name of its tool; `undefined`: it cannot be said. */
 export function restOfCall(tool: Tool, since: string, syntax: Syntax): string | undefined {
   const rules = new GrammarRules();
   const rest = syntax.restRule(rules, tool, since);
-  return rest && rules.text(rest);
+  return rest && withMarks(rules.text(rest), syntax);
+}
+
+/** Control tokens are written only where the grammar names them: marks with an escape in them are named in a comment. */
+function withMarks(grammar: string, { marks }: Syntax): string {
+  const escaped = marks.filter((mark) => !grammar.includes(mark) && grammar.includes(literal(mark).slice(1, -1)));
+  return escaped.length === 0 ? grammar : `${grammar}# ${escaped.join(' ')}\n`;
 }
 
 function isNamed(name: string): (tool: Tool) => boolean {

@@ -23,8 +23,6 @@ export class Output {
   /** A call of which the name is known, and how many characters of the answer had been read by then. */
   named: { tool: string; at: number } | undefined;
   #shown = false;
-  /** White space was taken that is text if more of it follows. */
-  holds = false;
 
   constructor(options: OutputOptions) {
     this.#options = options;

@@ -51,9 +51,7 @@ export function* textAndCalls(
       const shown = all.trimEnd();
       space = all.slice(shown.length);
       output.text(shown);
-      output.holds = space !== '';
     });
-    output.holds = false;
     if (mark === undefined) return output.text(space);
     source.keep();
     if (yield* call(mark)) {

@@ -132,7 +132,7 @@ function firstOf(text: string, marks: readonly string[]): { at: number; mark: st
 }
 
 /** Length of the longest end of `text` that is the beginning of one of these. */
-export function lengthThatCouldBegin(text: string, marks: readonly string[]): number {
+function lengthThatCouldBegin(text: string, marks: readonly string[]): number {
   const lengths = marks.map((mark) => {
     let length = Math.min(mark.length - 1, text.length);
     while (length > 0 && !mark.startsWith(text.slice(text.length - length))) length--;
