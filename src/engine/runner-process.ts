@@ -7,6 +7,7 @@ import type { Operation } from '../inference/operations.js';
 import { isContent, type ChatEvent, type ChatRequest, type OperationResult } from '../inference/types.js';
 import {
   ACK_EVERY,
+  MAX_MESSAGES_PER_TOKEN,
   READ_AHEAD,
   RunnerMessage,
   type EngineMessage,
@@ -27,7 +28,10 @@ const SPARE_POOL_THREADS = 4;
 /** Prompt tokens from which on their reading tells a speed, beside a prefix that was not read. */
 const TELLING_TOKENS = 64;
 
-/** Messages of one request; the runner never sends more than `READ_AHEAD` texts unasked, beside start and end. */
+/** `started`, and `done` or `failed`. */
+const BEGINNING_AND_END = 2;
+
+/** Messages of one request; beside start and end, the runner never sends more than it may be ahead. */
 type Answer = Mailbox<RequestMessage>;
 
 /** An operation under way. */
@@ -148,7 +152,7 @@ export class RunnerProcess {
   ): AsyncGenerator<ChatEvent> {
     if (this.#gone) throw died();
     const id = this.#nextId++;
-    const answer: Answer = new Mailbox(READ_AHEAD + 4);
+    const answer: Answer = new Mailbox(READ_AHEAD + MAX_MESSAGES_PER_TOKEN + BEGINNING_AND_END);
     this.#answers.set(id, answer);
     const cancel = () => this.#post({ type: 'cancel', id });
     signal.addEventListener('abort', cancel, { once: true });

@@ -93,6 +93,11 @@ export interface ChatRequest {
   cacheScope?: string;
 }
 
+/** The tools that the model may call. */
+export function offeredTools({ tools, toolChoice }: Pick<ChatRequest, 'tools' | 'toolChoice'>): Tool[] {
+  return toolChoice === 'none' ? [] : tools;
+}
+
 /** A request for text alone, with nothing of all this asked for. */
 export const PLAIN = {
   tools: [],

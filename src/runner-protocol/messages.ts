@@ -3,8 +3,10 @@ import { z } from 'zod';
 /** Between the engine (parent) and one runner (child process), over the IPC channel. Plain text passes here and only
  *  here outside a process: an anonymous pipe, never a file or an argument. */
 
-/** Messages of text that a request may be ahead of its reader; then its row stands still until the reader catches up. */
+/** Messages of content that a request may be ahead of its reader; then its row stands still until the reader catches up. */
 export const READ_AHEAD = 64;
+/** Messages of content that one token may bring: text that was held back, a call's beginning, its arguments, the next. */
+export const MAX_MESSAGES_PER_TOKEN = 16;
 /** The reader acknowledges in steps of this many messages. */
 export const ACK_EVERY = 16;
 

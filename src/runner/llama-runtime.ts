@@ -2,6 +2,7 @@ import { getLlama, LlamaLogLevel, type Llama, type LlamaModel, type Token } from
 import { DarkbloomError } from '../errors.js';
 import type { GenerateOrder, LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
 import type { PromptRun, TemplateFacts } from '../inference/prompt.js';
+import { ControlTokens } from '../inference/control-tokens.js';
 import type { TokenLogprob } from '../inference/types.js';
 import {
   nativeOf,
@@ -10,6 +11,7 @@ import {
   type NativeSampler,
   type SamplerConfig,
 } from './native-context.js';
+import { tokenizeRuns, type PromptVocabulary } from './prompt-tokens.js';
 import { READ_TOKENS } from './step-plan.js';
 import { tokenBytes } from './token-bytes.js';
 
@@ -62,8 +64,11 @@ export interface Runtime {
   readonly template: TemplateFacts;
   /** Whether a row can be cut after any token. Models with recurrent layers or a sliding window cannot. */
   readonly cutsAnywhere: boolean;
-  tokenizePrompt(runs: readonly PromptRun[]): number[];
+  /** Yields how many tokens there are where a pause is due. */
+  tokenizePrompt(runs: readonly PromptRun[]): Generator<number, number[]>;
   readonly controlTokens: readonly string[];
+  /** The text of a control token, which `detokenize` leaves out. */
+  controlText(token: number): string | undefined;
   /** Bytes of the longest token of the vocabulary: a text of more bytes has more tokens than bytes ÷ this. */
   readonly longestTokenBytes: number;
   detokenize(tokens: readonly number[], before: readonly number[]): string;
@@ -99,9 +104,10 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
     experimentalKvCacheKeyType: kvType,
     experimentalKvCacheValueType: kvType,
   });
-  const control = controlTokensOf(model);
+  const promptVocabulary = promptVocabularyOf(model);
+  const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model, control));
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model, controlTokensOf(model)));
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -116,9 +122,10 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
       eosToken: model.tokens.eosString ?? '',
     },
     cutsAnywhere: !isHybrid && !isRecurrent && swaSize === undefined,
-    controlTokens: [...control.keys()],
+    controlTokens: [...promptVocabulary.control.keys()],
+    controlText: (token) => controlTexts.get(token),
     longestTokenBytes: longestTokenBytes(model),
-    tokenizePrompt: (runs) => tokenizeRuns(model, control, runs),
+    tokenizePrompt: (runs) => tokenizePrompt(model, promptVocabulary, runs),
     detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
     isEnd: (token) => model.isEogToken(token as Token),
     createSampler: (options, seed) => rows.createSampler(options, seed),
@@ -454,6 +461,8 @@ function vocabularyOf(model: LlamaModel, control: ReadonlyMap<string, Token>): V
 
 /** GGUF `tokenizer.ggml.token_type`. */
 const CONTROL_TYPE = 3;
+/** Found by the tokenizer in any text, though many of them mean as much as control tokens: `<think>`, `<tool_call>`. */
+const USER_DEFINED_TYPE = 4;
 
 /** Text of each control token of the vocabulary → its id. */
 function controlTokensOf(model: LlamaModel): Map<string, Token> {
@@ -465,16 +474,36 @@ function controlTokensOf(model: LlamaModel): Map<string, Token> {
   return control;
 }
 
+function promptVocabularyOf(model: LlamaModel): PromptVocabulary {
+  const { token_type: types = [], tokens: texts = [], model: kind, ...rest } = model.fileInfo.metadata.tokenizer.ggml;
+  const control = new Map<string, number>(controlTokensOf(model));
+  const found: string[] = [];
+  types.forEach((type, id) => {
+    const text = texts[id] ?? '';
+    // runs of spaces and single characters stand for themselves
+    if (Number(type) !== USER_DEFINED_TYPE || text.trim() === '' || [...text].length === 1) return;
+    found.push(text);
+    control.set(text, id);
+  });
+  return {
+    control,
+    found: new ControlTokens(found),
+    spaceInFront: kind === 'llama' && rest.add_space_prefix !== false,
+    tokenize: (text) => model.tokenize(text, false),
+  };
+}
+
 export function longestTokenBytes(model: LlamaModel): number {
   const { tokens: texts = [] } = model.fileInfo.metadata.tokenizer.ggml;
   return texts.reduce((longest, text) => Math.max(longest, Buffer.byteLength(text)), 1);
 }
 
-function tokenizeRuns(model: LlamaModel, control: ReadonlyMap<string, Token>, runs: readonly PromptRun[]): Token[] {
-  const tokens = runs.flatMap((run) => {
-    const id = run.type === 'control' ? control.get(run.token) : undefined;
-    return id !== undefined ? [id] : model.tokenize(run.type === 'text' ? run.text : run.token, false);
-  });
+function* tokenizePrompt(
+  model: LlamaModel,
+  vocabulary: PromptVocabulary,
+  runs: readonly PromptRun[],
+): Generator<number, number[]> {
+  const tokens = yield* tokenizeRuns(runs, vocabulary);
   const { bos, shouldPrependBosToken } = model.tokens;
   return shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
 }

@@ -1,9 +1,20 @@
-import type { FinishReason, TokenLogprob } from '../inference/types.js';
+import { randomBytes } from 'node:crypto';
+import type { Prompt } from '../inference/prompt.js';
+import { AnswerReader } from '../inference/syntax/answer-reader.js';
+import { heldTo, restOfCall } from '../inference/syntax/held-to.js';
+import type { Syntax } from '../inference/syntax/syntax.js';
+import { offeredTools, type ContentEvent, type FinishReason } from '../inference/types.js';
 import { READ_AHEAD, type GenerateOrder } from '../runner-protocol/messages.js';
 import { AnswerLogprobs } from './answer-logprobs.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
 import type { Choice, Feed, Runtime, Sampler } from './llama-runtime.js';
 import type { Row } from './rows.js';
+
+/** What one token brought. */
+interface Taken {
+  events: ContentEvent[];
+  ending: Ending | undefined;
+}
 
 /** How an answer ended. */
 export interface Ending {
@@ -11,12 +22,8 @@ export interface Ending {
   stopSequence: string | null;
 }
 
-/** What one token brought: text that may be shown, its tokens' probabilities if they were asked for, perhaps the end. */
-interface Progress {
-  text: string;
-  logprobs?: TokenLogprob[];
-  ending: Ending | undefined;
-}
+/** Letters of a call's id; with `call_` in front it looks as OpenAI's do. */
+const CALL_ID_BYTES = 12;
 
 /** One request:  waiting (for a row) ──▶ reading (the prompt) ──▶ writing (the answer) ──▶ gone */
 export class Sequence {
@@ -27,6 +34,14 @@ export class Sequence {
   readonly #utf8: Utf8Stream;
   readonly #stops: StopMatcher;
   readonly #logprobs = new AnswerLogprobs();
+  readonly #syntax: Syntax;
+  readonly #marks: ReadonlySet<string>;
+  /** The grammar of the answer behind its thoughts; absent: any answer. */
+  readonly #grammar: string | undefined;
+  readonly #thinksFirst: boolean;
+  /** A call is under way, and the sampler held to the rest of it. */
+  #heldToCall = false;
+  readonly #reader: AnswerReader;
   #row: Row | undefined;
   #sampler: Sampler | undefined;
   /** Prompt tokens in the row. */
@@ -36,6 +51,8 @@ export class Sequence {
   /** Prompt tokens that the row held before. */
   cachedTokens = 0;
   completionTokens = 0;
+  /** Of those, tokens of reasoning. */
+  reasoningTokens = 0;
   /** The step in which it last got a share of the reading. */
   lastStep = 0;
   /** Messages of text that the reader has not acknowledged. */
@@ -44,7 +61,13 @@ export class Sequence {
   readonly #startedAt = performance.now();
   #writingSince: number | undefined;
 
-  constructor(order: GenerateOrder, prompt: readonly number[], runtime: Runtime) {
+  /** @throws DarkbloomError `unprocessable` when the answer is to be what no grammar can say. */
+  constructor(
+    order: GenerateOrder,
+    prompt: readonly number[],
+    { syntax, begins, mayThink }: Pick<Prompt, 'begins' | 'mayThink'> & { syntax: Syntax },
+    runtime: Runtime,
+  ) {
     this.order = order;
     this.prompt = prompt;
     const room = runtime.facts.contextTokens - prompt.length;
@@ -52,6 +75,16 @@ export class Sequence {
     this.#runtime = runtime;
     this.#utf8 = new Utf8Stream((tokens, before) => runtime.detokenize(tokens, before));
     this.#stops = new StopMatcher(order.stop);
+    this.#syntax = syntax;
+    this.#marks = new Set(syntax.marks);
+    this.#thinksFirst = begins === 'reasoning';
+    this.#grammar = heldTo(order, syntax, { begins, mayThink });
+    this.#reader = new AnswerReader(syntax, {
+      tools: offeredTools(order),
+      parallel: order.parallelToolCalls,
+      begins,
+      newCallId: () => `call_${randomBytes(CALL_ID_BYTES).toString('hex')}`,
+    });
   }
 
   get id(): number {
@@ -84,6 +117,11 @@ export class Sequence {
     return performance.now() - (this.#writingSince ?? performance.now());
   }
 
+  /** What the answer's first token is held to. */
+  get firstGrammar(): string | undefined {
+    return this.#thinksFirst ? undefined : this.#grammar;
+  }
+
   sampleWith(sampler: Sampler): void {
     this.#sampler = sampler;
   }
@@ -114,29 +152,82 @@ export class Sequence {
     this.lastStep = step;
   }
 
-  /** One more token of the answer. */
-  take({ token, logprob }: Choice): Progress {
+  /** One more token of the answer: what it shows, and whether it ended the answer. */
+  take({ token, logprob }: Choice): Taken {
     this.#writingSince ??= performance.now();
     this.#last = token;
-    const progress = this.#progress(token, logprob);
-    return logprob === undefined ? progress : { ...progress, logprobs: this.#logprobs.show(progress.text) };
-  }
-
-  #progress(token: number, logprob: TokenLogprob | undefined): Progress {
-    if (this.#runtime.isEnd(token)) return this.#endOf('stop', '');
+    if (this.#runtime.isEnd(token)) return this.#endOf('stop', []);
     this.completionTokens++;
-    const produced = this.#utf8.push(token);
-    if (logprob !== undefined) this.#logprobs.push(logprob, produced);
-    const { text, stop } = this.#stops.push(produced);
-    if (stop !== null) return { text, ending: { finishReason: 'stop', stopSequence: stop } };
-    return this.completionTokens < this.#bound ? { text, ending: undefined } : this.#endOf('length', text);
+    const thought = this.#reader.mode === 'reasoning';
+    const piece = this.#textOf(token);
+    const read = this.#reader.push(piece);
+    const thinks = this.#reader.mode === 'reasoning';
+    if (thought || thinks) this.reasoningTokens++;
+    // probabilities are told of the text's tokens alone
+    if (logprob !== undefined && !(thought && thinks)) this.#logprobs.push(logprob, piece);
+    const { events, stop } = this.#untilStop(read);
+    if (stop !== null) return { events, ending: { finishReason: 'stop', stopSequence: stop } };
+    if (this.#reader.over) return this.#endOf('stop', events);
+    if (this.completionTokens >= this.#bound) return this.#endOf('length', events);
+    this.#holdToGrammar(thought && !thinks);
+    return { events, ending: undefined };
   }
 
-  #endOf(finishReason: FinishReason, text: string): Progress {
-    const rest = this.#stops.push(this.#utf8.flush());
-    if (rest.stop !== null)
-      return { text: text + rest.text, ending: { finishReason: 'stop', stopSequence: rest.stop } };
-    return { text: text + rest.text + this.#stops.flush(), ending: { finishReason, stopSequence: null } };
+  /** Behind its thoughts the answer is held to its grammar. A call that the model makes of its own accord is held to its
+   *  tool's schema from its name on. */
+  #holdToGrammar(thoughtsEnded: boolean): void {
+    if (this.#grammar !== undefined) {
+      if (thoughtsEnded && this.#thinksFirst) this.#sampler?.constrain(this.#grammar);
+      return;
+    }
+    const { named } = this.#reader;
+    if ((named !== undefined) === this.#heldToCall) return;
+    this.#heldToCall = named !== undefined;
+    const tool = this.order.tools.find(({ name }) => name === named?.tool);
+    const rest = named && tool && restOfCall(tool, named.since, this.#syntax);
+    this.#sampler?.constrain(rest);
+  }
+
+  /** A control token is no text, unless the syntax of the answer is made of it. */
+  #textOf(token: number): string {
+    const control = this.#runtime.controlText(token);
+    if (control === undefined || !this.#marks.has(control)) return this.#utf8.push(token);
+    return this.#utf8.flush() + control;
+  }
+
+  /** Stop strings count in the text alone, not in reasoning and not in calls. */
+  #untilStop(read: readonly ContentEvent[]): { events: ContentEvent[]; stop: string | null } {
+    const events: ContentEvent[] = [];
+    for (const event of read) {
+      const { text, stop } = event.type === 'text' ? this.#stops.push(event.text) : this.#noStop();
+      if (text !== '') events.push(this.#textEvent(text));
+      if (stop !== null) return { events, stop };
+      if (event.type !== 'text') events.push(event);
+    }
+    return { events, stop: null };
+  }
+
+  /** What could have become a stop string did not: something else follows. */
+  #noStop(): { text: string; stop: null } {
+    return { text: this.#stops.flush(), stop: null };
+  }
+
+  #textEvent(text: string): ContentEvent {
+    return {
+      type: 'text',
+      text,
+      ...(this.order.topLogprobs === undefined ? {} : { logprobs: this.#logprobs.show(text) }),
+    };
+  }
+
+  #endOf(why: 'stop' | 'length', shown: ContentEvent[]): Taken {
+    const read = [...this.#reader.push(this.#utf8.flush()), ...this.#reader.flush(why === 'length')];
+    const { events, stop } = this.#untilStop(read);
+    if (stop !== null) return { events: [...shown, ...events], ending: { finishReason: 'stop', stopSequence: stop } };
+    const text = this.#stops.flush();
+    const rest: ContentEvent[] = text === '' ? events : [...events, this.#textEvent(text)];
+    const finishReason = why === 'stop' && this.#reader.calls > 0 ? 'tool_calls' : why;
+    return { events: [...shown, ...rest], ending: { finishReason, stopSequence: null } };
   }
 
   dispose(): void {

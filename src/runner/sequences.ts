@@ -1,8 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
-import { answerGrammar } from '../inference/grammar/answer-grammar.js';
-import { PromptTemplate } from '../inference/prompt.js';
-import type { ChatMessage } from '../inference/types.js';
+import { PromptTemplate, type Prompt } from '../inference/prompt.js';
+import type { ChatMessage, ContentEvent } from '../inference/types.js';
 import { FailureCode, type CountOrder, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
 import type { Choice, Feed, Runtime } from './llama-runtime.js';
 import { commonLength } from './prefix-index.js';
@@ -25,6 +24,8 @@ export class Sequences {
   readonly #template: PromptTemplate;
   readonly #rows: Rows;
   readonly #send: (messages: RequestMessage[]) => void;
+  /** Requests whose prompt is being tokenized. */
+  readonly #preparing = new Map<number, { cancelled: boolean }>();
   /** In order of arrival. */
   readonly #active = new Map<number, Sequence>();
   #outbox: RequestMessage[] = [];
@@ -38,17 +39,36 @@ export class Sequences {
     this.#runtime = runtime;
     this.#rows = new Rows(runtime, prefixStoreBytes);
     this.#send = send;
-    this.#template = new PromptTemplate(runtime.template);
+    this.#template = new PromptTemplate(runtime.template, runtime.controlTokens);
   }
 
   /** Starts a request; refuses it with `failed`. */
   start(order: GenerateOrder): void {
+    this.#preparing.set(order.id, { cancelled: false });
+    void this.#prepare(order);
+  }
+
+  /** A long prompt is tokenized with pauses in which the loop goes on; a short one at once. */
+  async #prepare(order: GenerateOrder): Promise<void> {
     try {
-      this.#active.set(order.id, new Sequence(order, this.#tokenize(order), this.#runtime));
+      const prompting = this.#promptOf(order);
+      let state = prompting.next();
+      while (state.done !== true) {
+        if (state.value >= this.#runtime.facts.contextTokens) throw this.#tooLong(state.value, 'at least ');
+        await pause();
+        if (this.#preparing.get(order.id)?.cancelled === true) throw cancelled();
+        state = prompting.next();
+      }
+      const { tokens: prompt, ...answer } = state.value;
+      if (prompt.length >= this.#runtime.facts.contextTokens) throw this.#tooLong(prompt.length);
+      const { syntax } = this.#template;
+      this.#active.set(order.id, new Sequence(order, prompt, { syntax, ...answer }, this.#runtime));
     } catch (error) {
       const counts = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
       this.#send([{ type: 'failed', id: order.id, ...failureOf(error), ...counts }]);
       return;
+    } finally {
+      this.#preparing.delete(order.id);
     }
     this.#hear();
     if (!this.#looping) void this.#run();
@@ -57,7 +77,20 @@ export class Sequences {
   /** How many tokens the prompt of such a request has, whether they fit or not.
    *  @throws DarkbloomError, rejecting, as `start` refuses it. */
   async count(order: CountOrder): Promise<number> {
-    return this.#promptTokens(order).length;
+    const tokenizing = this.#promptOf(order);
+    let state = tokenizing.next();
+    while (state.done !== true) {
+      await new Promise((resolve) => setImmediate(resolve));
+      state = tokenizing.next();
+    }
+    return state.value.tokens.length;
+  }
+
+  /** Yields how many tokens there are where a pause is due. */
+  *#promptOf(order: Omit<GenerateOrder, 'type'>): Generator<number, Omit<Prompt, 'runs'> & { tokens: number[] }> {
+    this.#refuseHopeless(order.messages);
+    const { runs, ...answer } = this.#template.render(order);
+    return { ...answer, tokens: yield* this.#runtime.tokenizePrompt(runs) };
   }
 
   /** The reader took `messages` of this request. */
@@ -70,37 +103,26 @@ export class Sequences {
 
   /** The request ends with the next step. Unknown ids are ignored. */
   cancel(id: number): void {
+    const preparing = this.#preparing.get(id);
+    if (preparing !== undefined) preparing.cancelled = true;
     const sequence = this.#active.get(id);
     if (sequence === undefined) return;
     sequence.cancelled = true;
     this.#hear();
   }
 
-  #promptTokens({ messages }: Omit<GenerateOrder, 'type'>): number[] {
-    this.#refuseHopeless(messages);
-    return this.#runtime.tokenizePrompt(this.#template.render(messages, this.#runtime.controlTokens));
-  }
-
-  #tokenize(order: GenerateOrder): number[] {
-    const prompt = this.#promptTokens(order);
-    const { contextTokens } = this.#runtime.facts;
-    if (prompt.length < contextTokens) return prompt;
-    throw new DarkbloomError(
-      'context_length_exceeded',
-      `The prompt has ${prompt.length} tokens and exceeds the context length of ${contextTokens} tokens.`,
-      { param: 'messages' },
-    );
-  }
-
-  /** Tokenizing takes time in which no row is stepped: a prompt that cannot fit whatever its tokens are is not begun. */
+  /** A prompt that cannot fit whatever its tokens are is not begun. */
   #refuseHopeless(messages: readonly ChatMessage[]): void {
     const bytes = messages.reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
     const atLeast = Math.ceil(bytes / this.#runtime.longestTokenBytes);
-    const { contextTokens } = this.#runtime.facts;
-    if (atLeast < contextTokens) return;
-    throw new DarkbloomError(
+    if (atLeast >= this.#runtime.facts.contextTokens) throw this.#tooLong(atLeast, 'at least ');
+  }
+
+  #tooLong(tokens: number, atLeast = ''): DarkbloomError {
+    return new DarkbloomError(
       'context_length_exceeded',
-      `The prompt has at least ${atLeast} tokens and exceeds the context length of ${contextTokens} tokens.`,
+      `The prompt has ${atLeast}${tokens} tokens and exceeds the context length of ` +
+        `${this.#runtime.facts.contextTokens} tokens.`,
       { param: 'messages' },
     );
   }
@@ -121,8 +143,7 @@ export class Sequences {
   }
 
   #endCancelled(): void {
-    for (const sequence of this.#active.values())
-      if (sequence.cancelled) this.#fail(sequence, new DarkbloomError('cancelled', 'request cancelled'));
+    for (const sequence of this.#active.values()) if (sequence.cancelled) this.#fail(sequence, cancelled());
   }
 
   async #claimRows(): Promise<void> {
@@ -131,7 +152,7 @@ export class Sequences {
       const { order, prompt } = sequence;
       try {
         const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
-        sequence.sampleWith(this.#runtime.createSampler({ ...order, grammar: answerGrammar(order.format) }, seed));
+        sequence.sampleWith(this.#runtime.createSampler({ ...order, grammar: sequence.firstGrammar }, seed));
         const { row, reused } = await this.#rows.claim(prompt, order.cacheScope);
         sequence.begin(row, reused);
         this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
@@ -187,12 +208,16 @@ export class Sequences {
     if (sequence.row !== undefined) this.#rows.grow(sequence.row, feed.tokens);
     if (chosen === undefined || sequence.cancelled) return; // the loop ends it first thing; the token is not counted
     if (chosen instanceof Error) return this.#fail(sequence, chosen);
-    const { text, logprobs, ending } = sequence.take(chosen);
-    if (text !== '') {
-      sequence.unread++;
-      this.#tell({ type: 'text', id: sequence.id, text, logprobs });
+    try {
+      const { events, ending } = sequence.take(chosen);
+      for (const event of events) {
+        sequence.unread++;
+        this.#tell(messageOf(sequence.id, event));
+      }
+      if (ending !== undefined) this.#finish(sequence, ending);
+    } catch (error) {
+      this.#fail(sequence, error); // a grammar that does not compile is this request's trouble alone
     }
-    if (ending !== undefined) this.#finish(sequence, ending);
   }
 
   #finish(sequence: Sequence, ending: Ending): void {
@@ -203,7 +228,7 @@ export class Sequences {
       id: sequence.id,
       ...ending,
       ...countsOf(sequence),
-      reasoningTokens: 0,
+      reasoningTokens: sequence.reasoningTokens,
       promptMs,
       outputMs,
     });
@@ -246,6 +271,19 @@ export class Sequences {
 interface Work {
   sequence: Sequence;
   feed: Feed;
+}
+
+function messageOf(id: number, event: ContentEvent): RequestMessage {
+  return event.type === 'tool_call' ? { ...event, id, callId: event.id } : { ...event, id };
+}
+
+/** The loop goes on, and messages come in. */
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function cancelled(): DarkbloomError {
+  return new DarkbloomError('cancelled', 'request cancelled');
 }
 
 function countsOf({ prompt, cachedTokens, completionTokens }: Sequence) {

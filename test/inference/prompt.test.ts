@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
 import { PromptTemplate, templateRenders, type PromptRun, type TemplateFacts } from '../../src/inference/prompt.js';
-import type { ChatMessage, Role } from '../../src/inference/types.js';
+import { PLAIN, type ChatMessage, type Role } from '../../src/inference/types.js';
 
 interface Family {
   facts: TemplateFacts;
@@ -56,7 +56,7 @@ function conversation(...contents: string[]): ChatMessage[] {
 }
 
 function render({ facts, control }: Family, messages: readonly ChatMessage[]): PromptRun[] {
-  return new PromptTemplate(facts).render(messages, control);
+  return new PromptTemplate(facts, control).render({ ...PLAIN, messages: [...messages] }).runs;
 }
 
 function written(runs: readonly PromptRun[]): string {
@@ -150,11 +150,8 @@ describe('what a user writes', () => {
           messages.map(({ role }) => ({ role, content: 'x' })),
         );
         expect(controls(runs)).toEqual(controls(harmless));
-        expect(written(runs).length - messages.reduce((sum, each) => sum + each.content.length, 0)).toBe(
-          written(harmless).length - messages.length,
-        );
-        for (const message of messages) {
-          expect(runs.some((run) => run.type === 'text' && run.text.includes(message.content))).toBe(true);
+        for (const { content: each } of messages) {
+          expect(runs.some((run) => run.type === 'text' && run.text.includes(each.trim()))).toBe(true);
         }
       }),
     );
@@ -163,24 +160,26 @@ describe('what a user writes', () => {
 
 describe('a control token', () => {
   test('is found in the text of the template whatever characters it is made of', () => {
-    const token = fc.string({ unit: 'grapheme', minLength: 1 }).filter((each) => !/[\uE000\uE001]/u.test(each));
+    const token = fc.string({ unit: 'grapheme', minLength: 1 }).filter((each) => each.trim() === each && each !== '');
     fc.assert(
       fc.property(token, (bosToken) => {
         const facts = { template: '{{ bos_token }}{{ messages[0].content }}', bosToken, eosToken: '' };
-        const runs = new PromptTemplate(facts).render(conversation(bosToken), [bosToken]);
-        expect(runs).toEqual([control(bosToken), text(bosToken)]);
+        expect(render({ facts, control: [bosToken] }, conversation(bosToken))).toEqual([
+          control(bosToken),
+          text(bosToken),
+        ]);
       }),
     );
   });
 
   test.each(['<|fim-prefix|>', '[TOOL/CALL]', '<|a.b|>', '^$', '\\'])('named %s is found', (bosToken) => {
     const facts = { template: '{{ bos_token }}{{ messages[0].content }}', bosToken, eosToken: '' };
-    expect(new PromptTemplate(facts).render(conversation('x'), [bosToken])).toEqual([control(bosToken), text('x')]);
+    expect(render({ facts, control: [bosToken] }, conversation('x'))).toEqual([control(bosToken), text('x')]);
   });
 
   test('that begins with another one wins over it', () => {
     const facts = { template: '<tool><tool>s{{ messages[0].content }}', bosToken: '', eosToken: '' };
-    expect(new PromptTemplate(facts).render(conversation('x'), ['<tool>', '<tool>s'])).toEqual([
+    expect(render({ facts, control: ['<tool>', '<tool>s'] }, conversation('x'))).toEqual([
       control('<tool>'),
       control('<tool>s'),
       text('x'),

@@ -78,15 +78,22 @@ function orderOf(id: number, { content, scope, maxTokens }: Request): GenerateOr
   };
 }
 
+function tokensOf(tokenizing: Generator<number, number[]>): number[] {
+  let state = tokenizing.next();
+  while (state.done !== true) state = tokenizing.next();
+  return state.value;
+}
+
 /**
  * What the bare runtime answers when the prompt is read in other chunks, or beside another row. Two tokens can be so
  * equally likely that the rounding of a differently shaped batch decides; that is no matter of what was reused.
  */
 async function answersOtherwise(one: Request, cached: number): Promise<string[]> {
   const { messages, maxTokens = 0, sampling } = orderOf(0, one);
-  const template = new PromptTemplate(runtime.template);
+  const template = new PromptTemplate(runtime.template, runtime.controlTokens);
   const chat = messages.map(({ content }) => ({ role: 'user' as const, content }));
-  const prompt = runtime.tokenizePrompt(template.render(chat, runtime.controlTokens));
+  const { runs } = template.render({ ...PLAIN, messages: chat });
+  const prompt = tokensOf(runtime.tokenizePrompt(runs));
   const borders = [0, 1, 8, cached, cached + 256, 256, 512, prompt.length - 8, prompt.length - 1];
   const answers: string[] = [];
   for (const border of borders.filter((each) => each >= 0 && each < prompt.length)) {

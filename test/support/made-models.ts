@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TEMPLATES, type Family } from './templates.js';
 import { PACKAGE_ROOT } from '../../src/util/version.js';
 
 const FOLDER = join(tmpdir(), 'darkbloom-made-models');
@@ -21,6 +22,18 @@ export const loopModel = (): string =>
   madeModel('loop', ['--loop', '--say', 'One two three four five six seven eight nine ten.']);
 
 export const sayModel = (): string => madeModel('say', ['--say', 'Hello there, this is a deterministic test reply.']);
+
+/** A model of this family that answers every prompt with exactly this text, its control tokens among it. */
+export function familyModel(name: string, family: Family, answer: readonly string[]): string {
+  const { template, control, userDefined } = TEMPLATES[family];
+  const known = new Set(['<|endoftext|>', '<|im_start|>', '<|im_end|>']);
+  return madeModel(`family-${name}`, [
+    ...(template === undefined ? [] : ['--template', template]),
+    ...control.filter((token) => !known.has(token)).flatMap((token) => ['--control', token]),
+    ...userDefined.filter((token) => token.trim() !== '').flatMap((token) => ['--user-defined', token]),
+    ...answer,
+  ]);
+}
 
 /** Random weights: any output, so that sampling matters. */
 export const randomModel = (): string => madeModel('random', ['--seed', '5']);
