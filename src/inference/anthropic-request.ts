@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkSchema } from './grammar/check-schema.js';
 import { invalidField, lowerTurns, Turn } from './anthropic-turns.js';
 import { type JsonObject, isJsonObject } from './types.js';
 import { parseBody } from './validation.js';
@@ -167,6 +168,7 @@ function lowerThinking({ thinking, max_tokens: bound }: MessagesBody): JsonObjec
 
 function lowerOutput({ output_config: config, output_format: format }: MessagesBody): JsonObject {
   const schema = (config?.format ?? format)?.schema;
+  if (schema) checkSchema(schema, config?.format ? 'output_config.format.schema' : 'output_format.schema');
   const effort = config?.effort;
   return {
     ...(effort ? { reasoning_effort: effort === 'xhigh' || effort === 'max' ? 'high' : effort } : {}),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkSchema } from './grammar/check-schema.js';
 import {
   effort,
   flag,
@@ -155,6 +156,7 @@ function withItemTypes(body: JsonObject): JsonObject {
 function chatFormat(format: z.infer<typeof FlatFormat>): JsonObject | undefined {
   if (format?.type !== 'json_schema') return format ?? undefined;
   const { type, ...named } = format;
+  checkSchema(named.schema, 'text.format.schema');
   return { type, json_schema: named };
 }
 

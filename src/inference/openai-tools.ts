@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { checkSchema } from './grammar/check-schema.js';
 import type { AnswerFormat, JsonObject, Tool, ToolChoice } from './types.js';
 
 /** What the model may call, and what its answer must be. */
@@ -112,8 +113,10 @@ export function choiceProblem(choice: ToolChoice, tools: readonly { name: string
   return "must name a function of 'tools'";
 }
 
+/** @throws DarkbloomError `unprocessable` for a schema that answers cannot be held to, naming keyword and place. */
 export function formatOf(format: z.infer<typeof ChatFormat>): AnswerFormat {
   if (format?.json_schema !== undefined && format.type === 'json_schema') {
+    checkSchema(format.json_schema.schema, 'response_format.json_schema.schema');
     return { type: 'schema', schema: format.json_schema.schema };
   }
   return { type: format?.type === 'json_object' ? 'json' : 'text' };

@@ -125,7 +125,7 @@ export class CountingGenerator implements Engine {
     this.#random = random;
   }
 
-  // eslint-disable-next-line require-yield -- these stories ask for chat alone
+ 
   async *operate(): AsyncGenerator<OperationEvent> {
     await Promise.reject(new Error('This machine answers chat alone.'));
   }

@@ -111,7 +111,7 @@ export class ScriptedSystem implements AsyncDisposable, Generator {
     this.#play = play;
   }
 
-  // eslint-disable-next-line require-yield -- none of these tests asks for one
+ 
   async *operate(): AsyncGenerator<OperationEvent> {
     await Promise.reject(new Error('This system answers chat alone.'));
   }
