@@ -95,7 +95,7 @@ export class Database {
           const result = this.transaction(work);
           return () => resolve(result);
         } catch (error) {
-          return () => reject(error as Error);
+          return () => reject(error);
         }
       };
       this.#waiting.push({ run, fail: reject });
@@ -148,7 +148,11 @@ export class Database {
  *  its schema, and all that is read is of one moment.
  *  @throws DarkbloomError `config_invalid` when there is none, or it is damaged. */
 export function readDatabase<T>(path: string, read: (reader: DatabaseReader) => T): T {
-  if (!existsSync(path)) throw new DarkbloomError('config_invalid', `There is no database ${path}: a coordinator makes it at its first start.`);
+  if (!existsSync(path))
+    throw new DarkbloomError(
+      'config_invalid',
+      `There is no database ${path}: a coordinator makes it at its first start.`,
+    );
   const db = openUnchanged(path);
   try {
     db.exec('BEGIN');

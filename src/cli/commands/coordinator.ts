@@ -49,7 +49,10 @@ export function coordinatorCommand(): Command {
     .option('--host <address>', 'address to bind (127.0.0.1)')
     .option('--tls-cert <file>', 'certificate (PEM) for TLS on the port; with --tls-key')
     .option('--tls-key <file>', 'its private key (PEM)')
-    .option('--accept-clear', 'beyond this machine without TLS, and without the warning: keys cross the network in clear')
+    .option(
+      '--accept-clear',
+      'beyond this machine without TLS, and without the warning: keys cross the network in clear',
+    )
     .addHelpText(
       'after',
       `
