@@ -90,15 +90,16 @@ export class Database {
   together<T>(work: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#waiting.length === 0) setImmediate(() => this.#commitWaiting());
+      const fail: (error: unknown) => void = reject;
       const run = () => {
         try {
           const result = this.transaction(work);
           return () => resolve(result);
         } catch (error) {
-          return () => reject(error);
+          return () => fail(error);
         }
       };
-      this.#waiting.push({ run, fail: reject });
+      this.#waiting.push({ run, fail });
     });
   }
 
