@@ -90,15 +90,16 @@ export class Database {
   together<T>(work: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#waiting.length === 0) setImmediate(() => this.#commitWaiting());
+      const fail: (error: unknown) => void = reject;
       const run = () => {
         try {
           const result = this.transaction(work);
           return () => resolve(result);
         } catch (error) {
-          return () => reject(error as Error);
+          return () => fail(error);
         }
       };
-      this.#waiting.push({ run, fail: reject });
+      this.#waiting.push({ run, fail });
     });
   }
 
@@ -148,7 +149,11 @@ export class Database {
  *  its schema, and all that is read is of one moment.
  *  @throws DarkbloomError `config_invalid` when there is none, or it is damaged. */
 export function readDatabase<T>(path: string, read: (reader: DatabaseReader) => T): T {
-  if (!existsSync(path)) throw new DarkbloomError('config_invalid', `There is no database ${path}.`);
+  if (!existsSync(path))
+    throw new DarkbloomError(
+      'config_invalid',
+      `There is no database ${path}: a coordinator makes it at its first start.`,
+    );
   const db = openUnchanged(path);
   try {
     db.exec('BEGIN');

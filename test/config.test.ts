@@ -65,14 +65,14 @@ describe('where a setting comes from', () => {
       env,
       flags: { 'engine.threads': 3 },
     });
-    expect(settings.http).toEqual({ host: '0.0.0.0', port: 1002 });
+    expect(settings.http).toEqual({ host: '0.0.0.0', port: 1002, accept_clear: false });
     expect(settings.engine).toEqual({ ...ENGINE_DEFAULTS, slots: 2, threads: 3 });
   });
 
   test('without any source every setting has its default', () => {
     expect(load({})).toEqual({
-      http: { host: '127.0.0.1', port: 8000 },
-      coordinator: { port: 8787, self_route_default: 'self' },
+      http: { host: '127.0.0.1', port: 8000, accept_clear: false },
+      coordinator: { port: 8787, self_route_default: 'self', fee_percent: 0 },
       identity: {},
       provider: { serve_others: false, keep_awake: 'on_ac' },
       engine: ENGINE_DEFAULTS,

@@ -325,7 +325,7 @@ describe('the cap of a key', () => {
     const both = awaited();
     await house.machineOf('stranger', async (request) => {
       await both.done;
-      answering(90, 300)(request);
+      await answering(90, 300)(request);
     });
     const bound = { max_tokens: boundFor(200n, { input: 50_000n, output: 200_000n }) };
     const first = house.ask(bound);
@@ -348,8 +348,7 @@ describe('the cap of a key', () => {
     expect((await house.ask({ max_tokens: 10 })).status).toBe(200);
     expect((await house.ask({ max_tokens: 10 })).status).toBe(402);
     started.clock.sleep(Date.parse('2026-06-22T00:00:00Z') - started.clock.now() - 1);
-    const { machineOf } = house;
-    await machineOf.call(house, 'stranger', answering(90, 300)); // a challenge of this day
+    await house.machineOf('stranger', answering(90, 300)); // a challenge of this day
     expect((await house.ask({ max_tokens: 10 })).status).toBe(402);
     started.clock.sleep(1);
     expect((await house.ask({ max_tokens: 10 })).status).toBe(200);
