@@ -4,7 +4,7 @@ import type { PromptRun } from '../inference/prompt.js';
 /** From a prompt to tokens, in slices: tokenizing takes time in which nothing else of this process goes on. */
 
 /** Characters between two pauses: some milliseconds. */
-const SLICE_CHARACTERS = 16_384;
+const SLICE_CHARACTERS = 8_192;
 /** From the end of a slice so far back a place between words is looked for. */
 const WORD_SEARCH_CHARACTERS = 256;
 

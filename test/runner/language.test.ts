@@ -3,7 +3,7 @@ import { GREEDY, PLAIN, type Tool } from '../../src/inference/types.js';
 import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
-import { familyModel, loopModel } from '../support/made-models.js';
+import { familyModel, loopModel, madeModel } from '../support/made-models.js';
 import type { Family } from '../support/templates.js';
 
 /** Models that utter each family's syntax token by token, through the real runtime and the runner's loop. */
@@ -205,6 +205,30 @@ describe('a long prompt', () => {
     await ended;
     const refusal = heard.find((message) => message.id === 2);
     expect(refusal).toMatchObject({ type: 'failed', code: 'context_length_exceeded' });
+  });
+
+  test('that may fit is tokenized with pauses, and a cancel in one of them ends it', async () => {
+    const model = await open(madeModel('long', ['--ctx', '16384', '--say', 'Hello.']), 16_384);
+    const order = (id: number) => orderOf(id, { messages: [{ role: 'user', content: words.repeat(600) }], tools: [] });
+    let turns = 0;
+    const turn = () => {
+      turns++;
+      if (ends.length < 2) setImmediate(turn);
+    };
+    const ends: RequestMessage[] = [];
+    await new Promise<void>((resolve) => {
+      const sequences = new Sequences(model, 0, (messages) => {
+        ends.push(...messages);
+        if (ends.length === 2) resolve();
+      });
+      setImmediate(turn);
+      sequences.start(order(1));
+      sequences.start(order(2));
+      sequences.cancel(2);
+    });
+    expect(turns).toBeGreaterThan(0);
+    expect(ends).toContainEqual(expect.objectContaining({ id: 1, code: 'context_length_exceeded' }));
+    expect(ends).toContainEqual(expect.objectContaining({ id: 2, code: 'cancelled' }));
   });
 
   test('with five hundred tools is read like any other', async () => {

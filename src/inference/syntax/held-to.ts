@@ -27,10 +27,19 @@ export function heldTo(
   const thinks = prompt.begins === 'reasoning' || prompt.mayThink;
   const tools = typeof toolChoice === 'object' ? wanted.tools.filter(isNamed(toolChoice.name)) : offeredTools(wanted);
   if (tools.length === 0 && !thinks && syntax.textRule === undefined) return answerGrammar(format);
-  const rules = new GrammarRules();
-  const calls = tools.length === 0 ? [] : [callsOf(rules, tools, wanted.parallelToolCalls, syntax)];
-  const text = forced || format.type === 'text' ? [] : [textOf(rules, format, syntax)];
-  return withMarks(rules.text(`${beforeIt(syntax, prompt)} ${either([...text, ...calls])}`), syntax);
+  const grammarOf = (callable: readonly Tool[]): string => {
+    const rules = new GrammarRules();
+    const calls = callable.length === 0 ? [] : [syntax.callRule(rules, callable, wanted.parallelToolCalls)];
+    const text = forced || format.type === 'text' ? [] : [textOf(rules, format, syntax)];
+    return withMarks(rules.text(`${beforeIt(syntax, prompt)} ${either([...text, ...calls])}`), syntax);
+  };
+  try {
+    return grammarOf(tools);
+  } catch (error) {
+    if (!(error instanceof DarkbloomError) || tools.length === 0) throw error;
+    // the schemas of all tools are too much for one grammar: it says no more than their names
+    return grammarOf(tools.map(({ name }) => ({ name, parameters: { type: 'object' } })));
+  }
 }
 
 /** The grammar of what is missing of a call, behind the name of its tool; `undefined`: it cannot be said. */
@@ -54,19 +63,6 @@ function textOf(rules: GrammarRules, format: Exclude<Wanted['format'], { type: '
   const schema = format.type === 'json' ? { type: 'object' } : format.schema;
   const text = rules.schema(schema, 'response_format');
   return syntax.textRule?.(rules, text) ?? text;
-}
-
-/** Where the schemas of all tools are too much for one grammar, it says no more than the tools' names. */
-function callsOf(rules: GrammarRules, tools: readonly Tool[], parallel: boolean, syntax: Syntax): string {
-  try {
-    const tried = new GrammarRules();
-    tried.text(syntax.callRule(tried, tools, parallel));
-  } catch (error) {
-    if (!(error instanceof DarkbloomError)) throw error;
-    const named = tools.map(({ name }) => ({ name, parameters: { type: 'object' } }));
-    return syntax.callRule(rules, named, parallel);
-  }
-  return syntax.callRule(rules, tools, parallel);
 }
 
 function beforeIt({ thoughtMarks }: Syntax, { begins, mayThink }: Pick<Prompt, 'begins' | 'mayThink'>): string {
