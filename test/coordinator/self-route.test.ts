@@ -502,3 +502,41 @@ test.each([
     expect(ledger.usage(guest.id, 1)).toMatchObject([{ cost: PRICE, routeMode: 'none' }]);
   },
 );
+
+describe('of two machines', () => {
+  const LONG = 'a long conversation so far, '.repeat(100);
+  const ask = async (me: Person, content: string, extra: object = {}) => {
+    const body = { ...asks(content), ...extra };
+    const { status, headers } = await stage.ask('POST', '/v1/chat/completions', {
+      token: me.key(true),
+      body,
+    });
+    return status === 200 ? headers.get('x-darkbloom-machine') : status;
+  };
+
+  test('the one that has read the beginning of a conversation gets its next turn', async () => {
+    const me = new Person();
+    const machines = [me.connect(), me.connect()];
+    for (const machine of machines) {
+      machine.provider.ready();
+      void serve(machine);
+    }
+    const [first, second] = machines.map(({ id }) => id);
+    expect(await ask(me, 'something else')).toBe(first);
+    expect(await ask(me, LONG, { provider_serial: second })).toBe(second);
+    expect(await ask(me, `${LONG} and one more question`)).toBe(second);
+  });
+
+  test('one whose answers failed twice is not asked a third time', async () => {
+    const me = new Person();
+    const [failing, good] = [me.connect(), me.connect()];
+    failing.provider.ready();
+    good.provider.ready().beat({ observed_prefill_tps: 1, observed_decode_tps: 1 }); // the other one looks far better
+    void serve(good);
+    void (async () => {
+      for (;;) (await failing.provider.request()).fail(500, 'engine fault');
+    })();
+    for (let time = 0; time < 4; time++) expect(await ask(me, 'Hi')).toBe(good.id);
+    expect(failing.provider.sentOf('inference_request')).toHaveLength(2);
+  });
+});

@@ -11,6 +11,8 @@ interface CallOptions {
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** The body as it is, no JSON. */
+  asText?: boolean;
 }
 
 /** A model that a coordinator knows, under the name `tiny`. */
@@ -76,7 +78,7 @@ export class StartedCoordinator implements AsyncDisposable {
   }
 
   /** The same, with the headers of the answer. */
-  async ask(method: string, path: string, { token, body, headers, signal }: CallOptions = {}) {
+  async ask(method: string, path: string, { token, body, headers, signal, asText = false }: CallOptions = {}) {
     const response = await fetch(`${this.coordinator.url}${path}`, {
       method,
       headers: {
@@ -87,7 +89,7 @@ export class StartedCoordinator implements AsyncDisposable {
       ...(signal === undefined ? {} : { signal }),
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
-    const json: unknown = await response.json();
+    const json: unknown = asText ? await response.text() : await response.json();
     return { status: response.status, headers: response.headers, json };
   }
 
