@@ -2,19 +2,19 @@ import type { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
 
 /** A model that could not be loaded on a machine rests there for so long. */
-export const LOAD_REST_MS = 120_000;
+const LOAD_REST_MS = 120_000;
 /** So many failed answers of one model on one machine within the window, and it rests there. */
-export const ANSWER_FAULTS = 2;
-export const ANSWER_WINDOW_MS = 60_000;
-export const ANSWER_REST_MS = 300_000;
+const ANSWER_FAULTS = 2;
+const ANSWER_WINDOW_MS = 60_000;
+const ANSWER_REST_MS = 300_000;
 /** So many faults in a row, or this share of the last ones within the window, and the machine rests; twice as long each
  *  time, until it answers well. */
-export const MACHINE_FAULTS_IN_A_ROW = 5;
-export const MACHINE_FAULT_SHARE = 0.8;
-export const MACHINE_MIN_ATTEMPTS = 20;
-export const MACHINE_WINDOW_MS = 120_000;
-export const MACHINE_REST_MS = 60_000;
-export const MACHINE_LONGEST_REST_MS = 300_000;
+const MACHINE_FAULTS_IN_A_ROW = 5;
+const MACHINE_FAULT_SHARE = 0.8;
+const MACHINE_MIN_ATTEMPTS = 20;
+const MACHINE_WINDOW_MS = 120_000;
+const MACHINE_REST_MS = 60_000;
+const MACHINE_LONGEST_REST_MS = 300_000;
 /** Machines, and models on machines, that something is remembered of; the oldest is forgotten. */
 const MAX_REMEMBERED = 1_000;
 const MAX_OUTCOMES = 200;

@@ -6,7 +6,7 @@ import { LinkedAbort } from '../util/linked-abort.js';
 export const MAX_WAITING = 10;
 /** Requests that wait, over all accounts and models. */
 export const MAX_WAITING_IN_ALL = 100;
-export const MAX_WAIT_MS = 120_000;
+const MAX_WAIT_MS = 120_000;
 const SECONDS_PER_WAITING = 3;
 const SHORTEST_RETRY_S = 2;
 const LONGEST_RETRY_S = 30;

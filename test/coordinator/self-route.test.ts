@@ -1,7 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { UsageRow, type RouteMode } from '../../src/coordinator/ledger.js';
-import { readDatabase } from '../../src/database.js';
+import type { RouteMode } from '../../src/coordinator/ledger.js';
 import { machineIdOf } from '../../src/coordinator/accounts.js';
 import { auditBooks } from '../../src/coordinator/audit.js';
 import { routeModeOf } from '../../src/coordinator/self-route.js';
@@ -364,7 +363,7 @@ test.each(TABLE.map((row, index) => [told(row, index), row] as const))('%s', asy
   expect(headers.get('x-should-retry')).toBe(row.final === true ? 'false' : null);
   expect(headers.get('x-darkbloom-machine') !== null).toBe(row.servedBy === 'own');
 
-  const usage = lastUsage(stage.database, me.account.id);
+  const usage = stage.usage(me.account.id)[0];
   expect(usage?.cost).toEqual(row.charged);
   expect(usage?.routeMode).toEqual(row.route);
   const earned = row.servedBy === 'own' ? (row.charged ?? 0n) : 0n;
@@ -499,13 +498,45 @@ test.each([
     for (const token of [ownerToken, all.keys.create(guest.id, {}).secret]) {
       expect((await own.ask('POST', '/v1/chat/completions', { token, body: asks('Hi') })).status).toBe(200);
     }
-    expect(lastUsage(own.database, owner.id)).toMatchObject({ cost, routeMode });
-    expect(lastUsage(own.database, guest.id)).toMatchObject({ cost: PRICE, routeMode: 'none' });
+    expect(own.usage(owner.id)[0]).toMatchObject({ cost, routeMode });
+    expect(own.usage(guest.id)[0]).toMatchObject({ cost: PRICE, routeMode: 'none' });
   },
 );
 
-/** The account's newest row. */
-function lastUsage(database: string, accountId: string): UsageRow | undefined {
-  const sql = 'SELECT * FROM usage WHERE account_id = ? ORDER BY rowid DESC LIMIT 1';
-  return readDatabase(database, (books) => books.all(sql, accountId).map((row) => UsageRow.parse(row))[0]);
-}
+describe('of two machines', () => {
+  const LONG = 'a long conversation so far, '.repeat(100);
+  const ask = async (me: Person, content: string, extra: object = {}) => {
+    const body = { ...asks(content), ...extra };
+    const { status, headers } = await stage.ask('POST', '/v1/chat/completions', {
+      token: me.key(true),
+      body,
+    });
+    return status === 200 ? headers.get('x-darkbloom-machine') : status;
+  };
+
+  test('the one that has read the beginning of a conversation gets its next turn', async () => {
+    const me = new Person();
+    const machines = [me.connect(), me.connect()];
+    for (const machine of machines) {
+      machine.provider.ready();
+      void serve(machine);
+    }
+    const [first, second] = machines.map(({ id }) => id);
+    expect(await ask(me, 'something else')).toBe(first);
+    expect(await ask(me, LONG, { provider_serial: second })).toBe(second);
+    expect(await ask(me, `${LONG} and one more question`)).toBe(second);
+  });
+
+  test('one whose answers failed twice is not asked a third time', async () => {
+    const me = new Person();
+    const [failing, good] = [me.connect(), me.connect()];
+    failing.provider.ready();
+    good.provider.ready().beat({ observed_prefill_tps: 1, observed_decode_tps: 1 }); // the other one looks far better
+    void serve(good);
+    void (async () => {
+      for (;;) (await failing.provider.request()).fail(500, 'engine fault');
+    })();
+    for (let time = 0; time < 4; time++) expect(await ask(me, 'Hi')).toBe(good.id);
+    expect(failing.provider.sentOf('inference_request')).toHaveLength(2);
+  });
+});

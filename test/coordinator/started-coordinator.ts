@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { KnownModel } from '../../src/coordinator/catalog-models.js';
 import { Coordinator, type CoordinatorOptions } from '../../src/coordinator/coordinator.js';
+import { UsageRow } from '../../src/coordinator/ledger.js';
+import { readDatabase } from '../../src/database.js';
 import { silentLog } from '../../src/log.js';
 import { ManualClock } from '../support/manual-clock.js';
 
@@ -11,6 +13,8 @@ interface CallOptions {
   body?: unknown;
   headers?: Record<string, string>;
   signal?: AbortSignal;
+  /** The body as it is, no JSON. */
+  asText?: boolean;
 }
 
 /** A model that a coordinator knows, under the name `tiny`. */
@@ -75,6 +79,12 @@ export class StartedCoordinator implements AsyncDisposable {
     return new StartedCoordinator(coordinator, clock, folder);
   }
 
+  /** The account's rows in the books, the newest first. */
+  usage(accountId: string): UsageRow[] {
+    const sql = 'SELECT * FROM usage WHERE account_id = ? ORDER BY rowid DESC';
+    return readDatabase(this.database, (books) => books.all(sql, accountId).map((row) => UsageRow.parse(row)));
+  }
+
   /** One call with a JSON body and a bearer token. */
   async call(method: string, path: string, options: CallOptions = {}) {
     const { status, json } = await this.ask(method, path, options);
@@ -82,7 +92,7 @@ export class StartedCoordinator implements AsyncDisposable {
   }
 
   /** The same, with the headers of the answer. */
-  async ask(method: string, path: string, { token, body, headers, signal }: CallOptions = {}) {
+  async ask(method: string, path: string, { token, body, headers, signal, asText = false }: CallOptions = {}) {
     const response = await fetch(`${this.coordinator.url}${path}`, {
       method,
       headers: {
@@ -93,10 +103,9 @@ export class StartedCoordinator implements AsyncDisposable {
       ...(signal === undefined ? {} : { signal }),
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
-    const json: unknown = await response.json();
+    const json: unknown = asText ? await response.text() : await response.json();
     return { status: response.status, headers: response.headers, json };
   }
-
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.coordinator.close();

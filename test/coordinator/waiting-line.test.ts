@@ -9,7 +9,10 @@ function played() {
   const line = new WaitingLine(clock);
   const served: string[] = [];
   let free = 'none'; // or `any`, or the account whose own counter it is
-  const wait = (name: string, { accountId = name.charAt(0), lane = 'tiny', signal = new AbortController().signal } = {}) => {
+  const wait = (
+    name: string,
+    { accountId = name.charAt(0), lane = 'tiny', signal = new AbortController().signal } = {},
+  ) => {
     const look = (which: 'own' | 'any') => {
       const fits = which === 'own' ? free === accountId : free !== 'none';
       if (!fits) return false;

@@ -125,7 +125,6 @@ export class CountingGenerator implements Engine {
     this.#random = random;
   }
 
- 
   async *operate(): AsyncGenerator<OperationEvent> {
     await Promise.reject(new Error('This machine answers chat alone.'));
   }

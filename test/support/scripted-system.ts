@@ -111,7 +111,6 @@ export class ScriptedSystem implements AsyncDisposable, Generator {
     this.#play = play;
   }
 
- 
   async *operate(): AsyncGenerator<OperationEvent> {
     await Promise.reject(new Error('This system answers chat alone.'));
   }
