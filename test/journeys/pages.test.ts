@@ -426,13 +426,6 @@ function fillBooks({ home }: RunningDaemon): void {
   database.close();
 }
 
-test('`coordinator machines` tells the same in a terminal', async () => {
-  await using daemon = await RunningDaemon.start();
-  const { code, stdout } = await runCommand(['coordinator', 'machines'], daemon.home.folder);
-  expect(code).toBe(0);
-  expect(stdout).toMatch(/ready +0 +0 +darkbloom-tiny-chat \(absent\)/u);
-});
-
 test('in linked mode `local --open` says where the console is; `--open` and `--json` do not go together', async () => {
   using temporary = new TemporaryHome();
   const { folder, config, discovery } = temporary.home;
