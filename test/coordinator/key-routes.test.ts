@@ -145,16 +145,16 @@ describe('a key', () => {
   });
 
   test('shows what was spent in its window, and what is left', async () => {
-    const { data } = await make({ limit_usd: 0.001, limit_reset: 'daily' });
+    const { data } = await make({ limit_usd: 0.002, limit_reset: 'daily' });
     const shown = async () => (await asOwner('GET', `/v1/keys/${data.id}`)).json;
     spend(data.id, 'request-1');
-    expect(await shown()).toMatchObject({ limit_usd: 0.001, usage_usd: 0.0009, remaining_usd: 0.0001 });
+    expect(await shown()).toMatchObject({ limit_usd: 0.002, usage_usd: 0.0009, remaining_usd: 0.0011 });
     spend(data.id, 'request-2');
-    expect(await shown()).toMatchObject({ usage_usd: 0.0018, remaining_usd: 0 });
+    expect(await shown()).toMatchObject({ usage_usd: 0.0018, remaining_usd: 0.0002 });
     house.clock.turn(9 * 3_600_000); // past midnight, UTC
-    expect(await shown()).toMatchObject({ usage_usd: 0, remaining_usd: 0.001 });
+    expect(await shown()).toMatchObject({ usage_usd: 0, remaining_usd: 0.002 });
     await asOwner('PATCH', `/v1/keys/${data.id}`, { limit_reset: 'none' });
-    expect(await shown()).toMatchObject({ usage_usd: 0.0018, remaining_usd: 0 });
+    expect(await shown()).toMatchObject({ usage_usd: 0.0018, remaining_usd: 0.0002 });
   });
 
   test('expires with the clock', async () => {

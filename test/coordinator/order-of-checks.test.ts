@@ -37,8 +37,8 @@ test('of all that is wrong with a request, the first in the order of the contrac
   expect(await told(key, { ...wrong, model: 'tiny' })).toEqual([400, 'invalid_request_error', 'messages']);
   expect(await told(key, { ...wrong, model: 'tiny', messages })).toEqual([400, 'invalid_request_error', 'n']);
   expect(await told(key, { model: 'unknown', messages, provider_serial: 'C02' })).toEqual([
-    400,
-    'invalid_request_error',
+    404,
+    'machine_not_found',
     'provider_serial',
   ]);
   expect(await told(key, { model: 'retired', messages: [{}] })).toEqual([503, 'model_unavailable', 'model']);

@@ -16,6 +16,7 @@ import { portOf } from '../support/port-of.js';
 import { RecordedLog } from '../support/recorded-log.js';
 import { RunningDaemon } from '../support/running-daemon.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 const MODEL = 'darkbloom-tiny-chat';
 const BUILD = 'local/darkbloom-tiny-chat-f16';
@@ -77,42 +78,45 @@ describe('on the command line', () => {
     expect(readFileSync(temporary.home.config, 'utf8')).toBe(toml);
   });
 
-  test('settings that cannot be read are refused with 65', async () => {
+  costly('settings that cannot be read are refused with 65', async () => {
     mkdirSync(temporary.home.config);
     const { code, sentence } = await start();
     expect(code).toBe(65);
     expect(sentence).toMatch(/config\.toml cannot be read\. Check that it is a file you may read\./u);
   });
 
-  test('a wrong variable is refused with 65, naming it', async () => {
+  costly('a wrong variable is refused with 65, naming it', async () => {
     const refused = await runCommand(['start'], folder, { DARKBLOOM_PROVIDER_HTTP_PROT: '1' });
     expect(refused.code).toBe(65);
     expect(refused.stderr).toMatch(/DARKBLOOM_PROVIDER_HTTP_PROT\. Did you mean DARKBLOOM_PROVIDER_HTTP_PORT\?/u);
   });
 
-  test('model files that are missing, cut short or no GGUF at all are refused with 65, saying what to do', async () => {
-    const whole = join(PACKAGE_ROOT, 'assets/darkbloom-tiny-chat.gguf');
-    const missing = join(folder, 'missing.gguf');
-    const short = join(folder, 'short.gguf');
-    const garbage = join(folder, 'garbage.gguf');
-    copyFileSync(whole, short);
-    truncateSync(short, 2_000_000);
-    writeFileSync(garbage, 'not a model '.repeat(1_000));
-    for (const [path, why] of [
-      [missing, 'there is no such file'],
-      [short, 'it is cut short'],
-      [garbage, 'it is not a whole GGUF file'],
-    ] as const) {
-      settings(`[models.files]\nmine = ${JSON.stringify(path)}\n`);
-      const { code, sentence } = await start();
-      expect(code).toBe(65);
-      expect(sentence).toContain(`The model file ${path} cannot be used: ${why}`);
-      expect(sentence).toContain('Replace the file, or take it out of [models.files]');
-      expect(existsSync(temporary.home.discovery)).toBe(false);
-    }
-  });
+  costly(
+    'model files that are missing, cut short or no GGUF at all are refused with 65, saying what to do',
+    async () => {
+      const whole = join(PACKAGE_ROOT, 'assets/darkbloom-tiny-chat.gguf');
+      const missing = join(folder, 'missing.gguf');
+      const short = join(folder, 'short.gguf');
+      const garbage = join(folder, 'garbage.gguf');
+      copyFileSync(whole, short);
+      truncateSync(short, 2_000_000);
+      writeFileSync(garbage, 'not a model '.repeat(1_000));
+      for (const [path, why] of [
+        [missing, 'there is no such file'],
+        [short, 'it is cut short'],
+        [garbage, 'it is not a whole GGUF file'],
+      ] as const) {
+        settings(`[models.files]\nmine = ${JSON.stringify(path)}\n`);
+        const { code, sentence } = await start();
+        expect(code).toBe(65);
+        expect(sentence).toContain(`The model file ${path} cannot be used: ${why}`);
+        expect(sentence).toContain('Replace the file, or take it out of [models.files]');
+        expect(existsSync(temporary.home.discovery)).toBe(false);
+      }
+    },
+  );
 
-  test('a port in use is refused with 65 and the next step, by the daemon and by the coordinator', async () => {
+  costly('a port in use is refused with 65 and the next step, by the daemon and by the coordinator', async () => {
     const other = createServer().listen(0, '127.0.0.1');
     await once(other, 'listening');
     const port = String(portOf(other));
@@ -125,7 +129,7 @@ describe('on the command line', () => {
     expect(existsSync(temporary.home.discovery)).toBe(false);
   });
 
-  test('a second daemon in one home is refused with 65, and the first goes on', async () => {
+  costly('a second daemon in one home is refused with 65, and the first goes on', async () => {
     await using first = await RunningDaemon.start();
     folder = first.home.folder;
     for (const args of [
@@ -140,7 +144,7 @@ describe('on the command line', () => {
     expect(existsSync(first.home.discovery)).toBe(true);
   });
 
-  test('a database of a newer version is refused with 65 and left as it is', async () => {
+  costly('a database of a newer version is refused with 65 and left as it is', async () => {
     const path = temporary.home.database;
     const database = new Database(path, MIGRATIONS);
     database.run("INSERT INTO migrations (version, name, applied_at) VALUES (999, 'of the future', 0)");
@@ -158,7 +162,7 @@ describe('on the command line', () => {
     newer.close();
   });
 
-  test('a file that is no database is refused with 65 and left as it is', async () => {
+  costly('a file that is no database is refused with 65 and left as it is', async () => {
     const text = 'not a database '.repeat(500);
     writeFileSync(temporary.home.database, text);
     const { code, sentence } = await refusal('coordinator', '--port', '0');
@@ -167,7 +171,7 @@ describe('on the command line', () => {
     expect(readFileSync(temporary.home.database, 'utf8')).toBe(text);
   });
 
-  test('commands that need a running daemon say how to start one, and end with 75', async () => {
+  costly('commands that need a running daemon say how to start one, and end with 75', async () => {
     for (const args of [['local'], ['coordinator', 'approve', '7KQH-M2XP']]) {
       const { code, sentence } = await refusal(...args);
       expect(code).toBe(75);

@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 const FIGURES = {
   schema_version: 1,
@@ -14,7 +15,7 @@ const FIGURES = {
 };
 const TWO_SLOTS = { DARKBLOOM_PROVIDER_ENGINE_SLOTS: '2', DARKBLOOM_PROVIDER_HTTP_PORT: '0' };
 
-test('bench measures in an engine of its own, and through the daemon when one runs', async () => {
+costly('bench measures in an engine of its own, and through the daemon when one runs', async () => {
   using temporary = new TemporaryHome();
   const { folder } = temporary.home;
   const alone = await runCommand(['bench', '--json'], folder, TWO_SLOTS);

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { SETTING_KEYS } from '../../src/config.js';
 import { runCommand } from '../support/command.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 const FILE = `# mine
 [http]
@@ -51,7 +52,7 @@ const Setting = z.strictObject({
 const Shown = z.strictObject({ schema_version: z.literal(1), settings: z.array(Setting) });
 
 describe('config show', () => {
-  test('without a file names every setting with its value and its meaning', async () => {
+  costly('without a file names every setting with its value and its meaning', async () => {
     const text = await printed(['show']);
     for (const key of SETTING_KEYS) expect(text).toMatch(new RegExp(`^${key} `, 'mu'));
     expect(text).toMatch(/^http\.port +8000$/mu);
@@ -61,7 +62,7 @@ describe('config show', () => {
     expect(existsSync(file)).toBe(false); // who only looks leaves nothing behind
   });
 
-  test('--origin says who set it: the default, a line of the file, or a variable', async () => {
+  costly('--origin says who set it: the default, a line of the file, or a variable', async () => {
     writeFileSync(file, FILE);
     const text = await printed(['show', '--origin'], { DARKBLOOM_PROVIDER_LOG_LEVEL: 'debug' });
     expect(text).toMatch(/^http\.host +127\.0\.0\.1 +default$/mu);
@@ -70,7 +71,7 @@ describe('config show', () => {
     expect(text).toMatch(/^log\.level +debug +DARKBLOOM_PROVIDER_LOG_LEVEL$/mu);
   });
 
-  test('--json gives the same as one object; the environment wins over the file', async () => {
+  costly('--json gives the same as one object; the environment wins over the file', async () => {
     writeFileSync(file, FILE);
     const { settings } = Shown.parse(
       JSON.parse(await printed(['show', '--json'], { DARKBLOOM_PROVIDER_HTTP_PORT: '9001' })),
@@ -83,13 +84,13 @@ describe('config show', () => {
     expect(of('models.files')?.value).toEqual({ qwen: '/models/qwen.gguf' });
   });
 
-  test('of a file with a mistake says which line', async () => {
+  costly('of a file with a mistake says which line', async () => {
     writeFileSync(file, '[http]\nprot = 1\n');
     expect(await refusal(['show'], 65)).toContain(`${file}, line 2: unknown key http.prot. Did you mean http.port?`);
   });
 });
 
-test('config get prints one value, of one model too', async () => {
+costly('config get prints one value, of one model too', async () => {
   writeFileSync(file, FILE);
   expect(await printed(['get', 'http.port'])).toBe('9000\n');
   expect(await printed(['get', 'coordinator.url'])).toBe('not set\n');
@@ -105,20 +106,20 @@ test('config get prints one value, of one model too', async () => {
 });
 
 describe('config set', () => {
-  test('makes a private file when there is none', async () => {
+  costly('makes a private file when there is none', async () => {
     expect(await printed(['set', 'log.level', 'warn'])).toContain('log.level = warn');
     expect(fileNow()).toBe('[log]\nlevel = "warn"\n');
     expect((statSync(file).mode & 0o777).toString(8)).toBe('600');
   });
 
-  test('changes one line, and keeps every comment', async () => {
+  costly('changes one line, and keeps every comment', async () => {
     writeFileSync(file, FILE);
     await printed(['set', 'http.port', '9002']);
     expect(fileNow()).toBe(FILE.replace('9000', '9002'));
     expect(await printed(['get', 'http.port'])).toBe('9002\n');
   });
 
-  test('names a model of the owner, also one with a dot in its name', async () => {
+  costly('names a model of the owner, also one with a dot in its name', async () => {
     writeFileSync(file, FILE);
     await printed(['set', 'models.files.qwen2.5-7b', '/models/with "quotes" # and more.gguf']);
     await printed(['set', 'models.files.4', '/5']);
@@ -145,7 +146,7 @@ describe('config set', () => {
     expect(await refusal(['set', key, value], 65)).toContain(sentence);
   });
 
-  test('in a file that has a mistake elsewhere says where that is', async () => {
+  costly('in a file that has a mistake elsewhere says where that is', async () => {
     writeFileSync(file, '[http]\nport = "none"\n');
     expect(await refusal(['set', 'engine.slots', '2'], 65)).toContain(`${file}, line 2: http.port: must be`);
   });
@@ -162,7 +163,7 @@ describe('config set', () => {
   });
 });
 
-test('config unset goes back to the default, and makes no file where none was', async () => {
+costly('config unset goes back to the default, and makes no file where none was', async () => {
   await printed(['unset', 'http.port']);
   expect(existsSync(file)).toBe(false);
   writeFileSync(file, FILE);
@@ -171,13 +172,13 @@ test('config unset goes back to the default, and makes no file where none was', 
   expect(await printed(['get', 'http.port'])).toBe('8000\n');
 });
 
-test('config unset mends a file that holds a value that is refused', async () => {
+costly('config unset mends a file that holds a value that is refused', async () => {
   writeFileSync(file, '[http]\nport = "none" # oh\n');
   await printed(['unset', 'http.port']);
   expect(fileNow()).toBe('[http]\n');
 });
 
-test('config changes keys that are dotted at the root', async () => {
+costly('config changes keys that are dotted at the root', async () => {
   writeFileSync(file, 'http.port = 1 # mine\nlog.level = "warn"\n');
   await printed(['set', 'http.port', '2']);
   await printed(['set', 'http.host', '0.0.0.0']);
@@ -202,7 +203,7 @@ test.each([
   }
 });
 
-test('config schema accepts a good file and refuses a bad one', async () => {
+costly('config schema accepts a good file and refuses a bad one', async () => {
   const schema = z.fromJSONSchema(JSON.parse(await printed(['schema'])) as z.core.JSONSchema.JSONSchema);
   const accepts = (value: unknown) => schema.safeParse(value).success;
   expect(accepts({})).toBe(true);

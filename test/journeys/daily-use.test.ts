@@ -1,5 +1,5 @@
 import { appendFileSync, existsSync, statSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import type { Home } from '../../src/config.js';
 import { Status } from '../../src/service/status.js';
 import { isAlive } from '../../src/util/processes.js';
@@ -9,6 +9,7 @@ import { FakeCoordinator } from '../support/fake-coordinator.js';
 import { writeLink } from '../support/linking.js';
 import { madeModel, sayModel } from '../support/made-models.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 const SAYS = 'Hello there, this is a deterministic test reply.';
 /** Room for an endless answer to go on until its reader leaves, also on a fast machine. */
@@ -108,13 +109,13 @@ describe('a day with one machine', () => {
     temporary[Symbol.dispose]();
   });
 
-  test('its control socket and its record are for its owner alone', () => {
+  costly('its control socket and its record are for its owner alone', () => {
     const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8);
     expect(modeOf(home.controlSocket)).toBe('600');
     expect(modeOf(home.discovery)).toBe('600');
   });
 
-  test('local --json gives base URL and key, and as text the same with examples', async () => {
+  costly('local --json gives base URL and key, and as text the same with examples', async () => {
     expect(local).toMatchObject({ schema_version: 1, mode: 'local', pid: daemon.pid });
     const { code, stdout } = await runCommand(['local'], home.folder);
     expect(code).toBe(0);
@@ -122,7 +123,7 @@ describe('a day with one machine', () => {
     expect(stdout).toContain(local.api_key);
   });
 
-  test('status tells an idle machine that serves', async () => {
+  costly('status tells an idle machine that serves', async () => {
     const status = await statusOf(home);
     expect(status).toMatchObject({
       state: 'serving',
@@ -143,7 +144,7 @@ describe('a day with one machine', () => {
     expect(status.tokens_per_second).toEqual(Array.from({ length: 60 }, () => 0));
   });
 
-  test('status as text fits a screen without colours, for whoever reads it through a pipe', async () => {
+  costly('status as text fits a screen without colours, for whoever reads it through a pipe', async () => {
     const { code, stdout, stderr } = await runCommand(['status'], home.folder, { CI: 'true' });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/^state {7}serving$/mu);
@@ -156,7 +157,7 @@ describe('a day with one machine', () => {
     expect(watch.stderr).toContain('--watch needs a terminal');
   });
 
-  test('status follows a request while it runs, and counts it when it has ended', async () => {
+  costly('status follows a request while it runs, and counts it when it has ended', async () => {
     const answer = await EndlessAnswer.begin(local);
     const during = await statusOf(home);
     expect(during.requests).toEqual({ running: 1, waiting: 0, served: 0, tokens_generated: 0 });
@@ -179,33 +180,36 @@ describe('a day with one machine', () => {
     expect(more.tokens_generated).toBeGreaterThan(after.requests.tokens_generated);
   });
 
-  test('pause refuses new requests, the owner too; what runs goes on, connection and models stay; resume answers', async () => {
-    const answer = await EndlessAnswer.begin(local);
-    const before = await statusOf(home);
-    const paused = await runCommand(['pause'], home.folder);
-    expect(paused).toMatchObject({ code: 0, stderr: '' });
-    expect(paused.stdout).toContain('Paused. What runs goes on: 1 running request.');
+  costly(
+    'pause refuses new requests, the owner too; what runs goes on, connection and models stay; resume answers',
+    async () => {
+      const answer = await EndlessAnswer.begin(local);
+      const before = await statusOf(home);
+      const paused = await runCommand(['pause'], home.folder);
+      expect(paused).toMatchObject({ code: 0, stderr: '' });
+      expect(paused.stdout).toContain('Paused. What runs goes on: 1 running request.');
 
-    const refused = await ask(local, 'say');
-    expect(refused.status).toBe(503);
-    expect(await errorIn(refused)).toContain('`darkbloom-provider resume`');
-    await answer.goesOn();
+      const refused = await ask(local, 'say');
+      expect(refused.status).toBe(503);
+      expect(await errorIn(refused)).toContain('`darkbloom-provider resume`');
+      await answer.goesOn();
 
-    const during = await statusOf(home);
-    expect(during.state).toBe('paused');
-    expect(during.connection).toEqual(before.connection);
-    expect(during.models.map(({ state }) => state)).toEqual(before.models.map(({ state }) => state));
-    expect((await runCommand(['status'], home.folder)).stdout).toContain('`darkbloom-provider resume` serves again');
-    answer.leave();
+      const during = await statusOf(home);
+      expect(during.state).toBe('paused');
+      expect(during.connection).toEqual(before.connection);
+      expect(during.models.map(({ state }) => state)).toEqual(before.models.map(({ state }) => state));
+      expect((await runCommand(['status'], home.folder)).stdout).toContain('`darkbloom-provider resume` serves again');
+      answer.leave();
 
-    const resumed = await runCommand(['resume'], home.folder);
-    expect(resumed).toMatchObject({ code: 0, stderr: '' });
-    expect(resumed.stdout).toContain('The daemon is serving.');
-    expect(await textIn(await ask(local, 'say'))).toBe(SAYS);
-    expect((await statusOf(home)).connection).toEqual(before.connection);
-  });
+      const resumed = await runCommand(['resume'], home.folder);
+      expect(resumed).toMatchObject({ code: 0, stderr: '' });
+      expect(resumed.stdout).toContain('The daemon is serving.');
+      expect(await textIn(await ask(local, 'say'))).toBe(SAYS);
+      expect((await statusOf(home)).connection).toEqual(before.connection);
+    },
+  );
 
-  test('stop waits for the request that runs, and leaves nothing behind', async () => {
+  costly('stop waits for the request that runs, and leaves nothing behind', async () => {
     const answer = await EndlessAnswer.begin(local);
     await using stop = new RunningCommand(['stop'], home.folder);
     await stop.says(/Waiting for 1 running request\./u);
@@ -222,7 +226,7 @@ describe('a day with one machine', () => {
     expect(daemon.stdout).toMatch(/Stopped\.\n$/u);
   });
 
-  test('without a daemon every question to it ends with 75 and one sentence', async () => {
+  costly('without a daemon every question to it ends with 75 and one sentence', async () => {
     for (const args of [['status'], ['pause'], ['resume'], ['stop'], ['local']]) {
       const ended = await runCommand(args, home.folder);
       expect(ended).toEqual({
@@ -235,45 +239,51 @@ describe('a day with one machine', () => {
   });
 });
 
-test('a linked machine that is told to stop finishes the request of its own programs first, and counts it', async () => {
-  await using coordinator = await FakeCoordinator.listen();
-  using temporary = new TemporaryHome();
-  const { home } = temporary;
-  writeLink(home, coordinator.url, 'eigeninference-pt-of-a-test');
-  appendFileSync(home.config, models());
-  await using daemon = start(home);
-  await coordinator.received('register');
-  await daemon.says(/Ready\./u);
-  const local = await localOf(home);
-  expect(await textIn(await ask(local, 'say'))).toBe(SAYS);
-  const { mode, requests } = await statusOf(home);
-  expect(mode).toBe('linked');
-  expect(requests).toMatchObject({ running: 0, served: 1 });
-  expect(requests.tokens_generated).toBeGreaterThan(0);
+costly(
+  'a linked machine that is told to stop finishes the request of its own programs first, and counts it',
+  async () => {
+    await using coordinator = await FakeCoordinator.listen();
+    using temporary = new TemporaryHome();
+    const { home } = temporary;
+    writeLink(home, coordinator.url, 'eigeninference-pt-of-a-test');
+    appendFileSync(home.config, models());
+    await using daemon = start(home);
+    await coordinator.received('register');
+    await daemon.says(/Ready\./u);
+    const local = await localOf(home);
+    expect(await textIn(await ask(local, 'say'))).toBe(SAYS);
+    const { mode, requests } = await statusOf(home);
+    expect(mode).toBe('linked');
+    expect(requests).toMatchObject({ running: 0, served: 1 });
+    expect(requests.tokens_generated).toBeGreaterThan(0);
 
-  const answer = await EndlessAnswer.begin(local);
-  await using stop = new RunningCommand(['stop'], home.folder);
-  await stop.says(/Waiting for 1 running request\./u);
-  await answer.goesOn();
-  answer.leave();
-  expect(await stop.ended()).toBe(0);
-  expectGone(home, daemon);
-});
+    const answer = await EndlessAnswer.begin(local);
+    await using stop = new RunningCommand(['stop'], home.folder);
+    await stop.says(/Waiting for 1 running request\./u);
+    await answer.goesOn();
+    answer.leave();
+    expect(await stop.ended()).toBe(0);
+    expectGone(home, daemon);
+  },
+);
 
-test('a daemon that was killed leaves a socket that nobody answers: status says so, and the next start takes its place', async () => {
-  using temporary = new TemporaryHome();
-  const { home } = temporary;
-  await using killed = start(home);
-  await killed.says(/Ready\./u);
-  await killed.stop('SIGKILL');
-  expect(existsSync(home.controlSocket)).toBe(true);
-  expect((await runCommand(['status'], home.folder)).code).toBe(75);
-  await using daemon = start(home);
-  await daemon.says(/Ready\./u);
-  expect((await statusOf(home)).pid).toBe(daemon.pid);
-});
+costly(
+  'a daemon that was killed leaves a socket that nobody answers: status says so, and the next start takes its place',
+  async () => {
+    using temporary = new TemporaryHome();
+    const { home } = temporary;
+    await using killed = start(home);
+    await killed.says(/Ready\./u);
+    await killed.stop('SIGKILL');
+    expect(existsSync(home.controlSocket)).toBe(true);
+    expect((await runCommand(['status'], home.folder)).code).toBe(75);
+    await using daemon = start(home);
+    await daemon.says(/Ready\./u);
+    expect((await statusOf(home)).pid).toBe(daemon.pid);
+  },
+);
 
-test('a home whose path is too long for a socket is refused in one sentence, and the process ends', async () => {
+costly('a home whose path is too long for a socket is refused in one sentence, and the process ends', async () => {
   using temporary = new TemporaryHome();
   const ended = await runCommand(
     ['start', '--foreground', '--port', '0'],

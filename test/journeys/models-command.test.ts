@@ -6,6 +6,7 @@ import { ModelsPlanOutput } from '../../src/cli/models-output.js';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { loopModel, sayModel } from '../support/made-models.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 /** The `models` command as a person runs it. Downloading itself: download.test.ts. */
 
@@ -15,13 +16,13 @@ afterAll(() => temporary[Symbol.dispose]());
 
 const Listed = z.object({ models: z.array(z.object({ alias: z.string(), path: z.string(), build: z.string() })) });
 
-test('list shows what the machine has, with its size in memory', async () => {
+costly('list shows what the machine has, with its size in memory', async () => {
   const ended = await runCommand(['models'], folder);
   expect(ended).toMatchObject({ code: 0, stderr: '' });
   expect(ended.stdout).toMatch(/^model +build +on disk +in memory\ndarkbloom-tiny-chat +F16 +3\.59 MB +\d/u);
 });
 
-test('the catalogue has nothing without a size and a build, and marks what is installed', async () => {
+costly('the catalogue has nothing without a size and a build, and marks what is installed', async () => {
   const { stdout } = await runCommand(['models', 'catalog', '--json'], folder);
   const Row = z.object({
     alias: z.string(),
@@ -34,7 +35,7 @@ test('the catalogue has nothing without a size and a build, and marks what is in
   expect(models.filter(({ installed }) => installed).map(({ alias }) => alias)).toEqual(['darkbloom-tiny-chat']);
 });
 
-test('plan shows the sum for another Mac, and recommends what fits', async () => {
+costly('plan shows the sum for another Mac, and recommends what fits', async () => {
   const { stdout } = await runCommand(['models', 'plan', '--as', 'M2 16GB', '--json'], folder);
   const { models, recommended, limit_bytes: limit } = ModelsPlanOutput.parse(JSON.parse(stdout));
   expect(models.find(({ build }) => build === recommended)?.fits).toBe('as_set');
@@ -57,7 +58,7 @@ test.each([
   expect(ended.stderr).toMatch(sentence);
 });
 
-test('a file that Ollama holds is adopted in place, answers, and is forgotten without being touched', async () => {
+costly('a file that Ollama holds is adopted in place, answers, and is forgotten without being touched', async () => {
   const blob = Buffer.from(readFileSync(sayModel()));
   const { createHash } = await import('node:crypto');
   const digest = createHash('sha256').update(blob).digest('hex');
@@ -113,7 +114,7 @@ test('a file that Ollama holds is adopted in place, answers, and is forgotten wi
   expect(readFileSync(path, 'utf8')).toBe('another one');
 });
 
-test('two files of one name: the name alone is refused, with the paths', async () => {
+costly('two files of one name: the name alone is refused, with the paths', async () => {
   const places = ['a', 'b'].map((owner) => join(folder, '.lmstudio/models', owner, 'Same/same.gguf'));
   for (const [index, place] of places.entries()) {
     mkdirSync(dirname(place), { recursive: true });
@@ -127,31 +128,34 @@ test('two files of one name: the name alone is refused, with the paths', async (
   expect(models.map(({ alias }) => alias)).toEqual(expect.arrayContaining(['same', 'same-lm-studio']));
 });
 
-test('prune shows what no longer serves, asks for --yes where nobody can be asked, and removes just that', async () => {
-  const stray = join(folder, 'models/local-gone-q4_0/gone.gguf');
-  mkdirSync(dirname(stray), { recursive: true });
-  writeFileSync(stray, Buffer.alloc(5_000));
-  const dry = await runCommand(['models', 'prune', '--dry-run', '--json'], folder);
-  expect(JSON.parse(dry.stdout)).toEqual({
-    schema_version: 1,
-    leftovers: [
-      {
-        path: dirname(stray),
-        size_bytes: 5_000,
-        kind: 'not_in_catalogue',
-        reason: 'no build of the catalogue (any more)',
-      },
-    ],
-    total_bytes: 5_000,
-    busy: [],
-  });
-  const asked = await runCommand(['models', 'prune'], folder);
-  expect(asked).toMatchObject({ code: 64, stderr: expect.stringContaining('Say --yes') });
-  expect(asked.stdout).toMatch(/local-gone-q4_0 +5\.00 kB .*\nTogether 5\.00 kB\./u);
-  expect(existsSync(stray)).toBe(true);
-  expect(await runCommand(['models', 'prune', '--json'], folder)).toMatchObject({ code: 64 });
-  const pruned = await runCommand(['models', 'prune', '--yes'], folder);
-  expect(pruned).toMatchObject({ code: 0, stdout: expect.stringContaining('Removed 1, 5.00 kB.') });
-  expect(existsSync(dirname(stray))).toBe(false);
-  expect((await runCommand(['models', 'prune'], folder)).stdout).toBe('There is nothing to remove.\n');
-});
+costly(
+  'prune shows what no longer serves, asks for --yes where nobody can be asked, and removes just that',
+  async () => {
+    const stray = join(folder, 'models/local-gone-q4_0/gone.gguf');
+    mkdirSync(dirname(stray), { recursive: true });
+    writeFileSync(stray, Buffer.alloc(5_000));
+    const dry = await runCommand(['models', 'prune', '--dry-run', '--json'], folder);
+    expect(JSON.parse(dry.stdout)).toEqual({
+      schema_version: 1,
+      leftovers: [
+        {
+          path: dirname(stray),
+          size_bytes: 5_000,
+          kind: 'not_in_catalogue',
+          reason: 'no build of the catalogue (any more)',
+        },
+      ],
+      total_bytes: 5_000,
+      busy: [],
+    });
+    const asked = await runCommand(['models', 'prune'], folder);
+    expect(asked).toMatchObject({ code: 64, stderr: expect.stringContaining('Say --yes') });
+    expect(asked.stdout).toMatch(/local-gone-q4_0 +5\.00 kB .*\nTogether 5\.00 kB\./u);
+    expect(existsSync(stray)).toBe(true);
+    expect(await runCommand(['models', 'prune', '--json'], folder)).toMatchObject({ code: 64 });
+    const pruned = await runCommand(['models', 'prune', '--yes'], folder);
+    expect(pruned).toMatchObject({ code: 0, stdout: expect.stringContaining('Removed 1, 5.00 kB.') });
+    expect(existsSync(dirname(stray))).toBe(false);
+    expect((await runCommand(['models', 'prune'], folder)).stdout).toBe('There is nothing to remove.\n');
+  },
+);

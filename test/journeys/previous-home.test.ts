@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import LibSql from 'libsql';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { z } from 'zod';
 import { MIGRATIONS } from '../../src/coordinator/migrations.js';
 import { Database } from '../../src/database.js';
@@ -11,6 +11,7 @@ import { PACKAGE_ROOT } from '../../src/util/version.js';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { sayModel } from '../support/made-models.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 /**
  * A home as earlier code of this program left it: settings, tokens and database by commit 988c27b, the record of an
@@ -67,51 +68,54 @@ function expectLedgerAddsUp(home: PreviousHome): void {
   }
 }
 
-test('a home of an earlier version is served by this one: keys, money, models and tokens are what they were', async () => {
-  using previous = new PreviousHome();
-  const { folder, discovery } = previous.home;
-  await using daemon = new RunningCommand(['start', '--foreground'], folder);
-  await daemon.says(/link online/u);
-  await daemon.says(/Ready/u);
-  const { base_url: baseUrl = '', api_key: apiKey } = readDiscovery(discovery) ?? {};
-  expect(apiKey).toBe(left('owner-key').trim());
-  const call = async (path: string, token: string, body?: object) => {
-    const response = await fetch(`${baseUrl}${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+costly(
+  'a home of an earlier version is served by this one: keys, money, models and tokens are what they were',
+  async () => {
+    using previous = new PreviousHome();
+    const { folder, discovery } = previous.home;
+    await using daemon = new RunningCommand(['start', '--foreground'], folder);
+    await daemon.says(/link online/u);
+    await daemon.says(/Ready/u);
+    const { base_url: baseUrl = '', api_key: apiKey } = readDiscovery(discovery) ?? {};
+    expect(apiKey).toBe(left('owner-key').trim());
+    const call = async (path: string, token: string, body?: object) => {
+      const response = await fetch(`${baseUrl}${path}`, {
+        method: body === undefined ? 'GET' : 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      return { status: response.status, json: await response.json() };
+    };
+    const chat = (model: string) => ({ model, messages: [{ role: 'user', content: 'Hello' }], max_tokens: 4 });
+
+    expect(await call('/payments/balance', anna.api_key)).toMatchObject({
+      status: 200,
+      json: { balance_micro_usd: ANNAS_BALANCE },
     });
-    return { status: response.status, json: await response.json() };
-  };
-  const chat = (model: string) => ({ model, messages: [{ role: 'user', content: 'Hello' }], max_tokens: 4 });
+    expect(await call('/keys', anna.login_token, { name: 'phone' })).toMatchObject({ status: 200 });
+    const [linkToken = ''] = left('link-token').split('\n');
+    expect(await call('/models', linkToken)).toMatchObject({ status: 200 });
+    expect(await call('/admin/accounts', left('owner-token').trim())).toMatchObject({ status: 200 });
 
-  expect(await call('/payments/balance', anna.api_key)).toMatchObject({
-    status: 200,
-    json: { balance_micro_usd: ANNAS_BALANCE },
-  });
-  expect(await call('/keys', anna.login_token, { name: 'phone' })).toMatchObject({ status: 200 });
-  const [linkToken = ''] = left('link-token').split('\n');
-  expect(await call('/models', linkToken)).toMatchObject({ status: 200 });
-  expect(await call('/admin/accounts', left('owner-token').trim())).toMatchObject({ status: 200 });
+    for (const model of ['darkbloom-tiny-chat', 'talker', 'mine']) {
+      expect(await call('/chat/completions', left('owner-key').trim(), chat(model))).toMatchObject({ status: 200 });
+    }
+    expect(await call('/chat/completions', anna.api_key, chat('darkbloom-tiny-chat'))).toMatchObject({ status: 200 });
+    expect(await daemon.stop()).toBe(0);
 
-  for (const model of ['darkbloom-tiny-chat', 'talker', 'mine']) {
-    expect(await call('/chat/completions', left('owner-key').trim(), chat(model))).toMatchObject({ status: 200 });
-  }
-  expect(await call('/chat/completions', anna.api_key, chat('darkbloom-tiny-chat'))).toMatchObject({ status: 200 });
-  expect(await daemon.stop()).toBe(0);
+    expectLedgerAddsUp(previous);
+    const paid = previous.books((database) =>
+      database.get('SELECT sum(cost_micro_usd) AS cost, count(*) AS count FROM usage'),
+    );
+    expect(paid?.['count']).toBe(7n); // three of the dump, four of today
+    expect(Number(paid?.['cost'])).toBeGreaterThan(5_000_000 - ANNAS_BALANCE);
+    for (const name of KEPT) expect(readFileSync(join(folder, name), 'utf8')).toBe(left(name));
+    const version = previous.books((database) => database.get('SELECT max(version) AS version FROM migrations'));
+    expect(version?.['version']).toBe(BigInt(MIGRATIONS.length));
+  },
+);
 
-  expectLedgerAddsUp(previous);
-  const paid = previous.books((database) =>
-    database.get('SELECT sum(cost_micro_usd) AS cost, count(*) AS count FROM usage'),
-  );
-  expect(paid?.['count']).toBe(7n); // three of the dump, four of today
-  expect(Number(paid?.['cost'])).toBeGreaterThan(5_000_000 - ANNAS_BALANCE);
-  for (const name of KEPT) expect(readFileSync(join(folder, name), 'utf8')).toBe(left(name));
-  const version = previous.books((database) => database.get('SELECT max(version) AS version FROM migrations'));
-  expect(version?.['version']).toBe(BigInt(MIGRATIONS.length));
-});
-
-test('a database of a newer version is refused with both versions, and nothing is changed', async () => {
+costly('a database of a newer version is refused with both versions, and nothing is changed', async () => {
   using previous = new PreviousHome();
   const { folder, database } = previous.home;
   const newer = MIGRATIONS.length + 1;

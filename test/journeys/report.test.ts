@@ -21,6 +21,7 @@ import { PROGRAM, runCommand, RunningCommand } from '../support/command.js';
 import { eventually } from '../support/eventually.js';
 import { sayModel } from '../support/made-models.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 /** What launchd sets: a service writes its log to a file. */
 const AS_SERVICE = { XPC_SERVICE_NAME: 'io.darkbloom.provider-node' };
@@ -74,7 +75,7 @@ describe('the report of a machine that served', () => {
       expect(text.split(/[^\p{L}\p{N}-]+/u).map((word) => word.toLowerCase())).not.toContain(name.toLowerCase());
   }
 
-  test('it is shown whole, written only with --yes, for its owner alone, and never over another file', async () => {
+  costly('it is shown whole, written only with --yes, for its owner alone, and never over another file', async () => {
     const out = join(temporary.home.folder, 'report.json');
     const shown = await report('--out', out);
     expect(shown).toMatchObject({
@@ -97,7 +98,7 @@ describe('the report of a machine that served', () => {
     expect(readFileSync(out, 'utf8')).toBe(text);
   });
 
-  test('it tells what a maintainer asks for, and nothing that is private', async () => {
+  costly('it tells what a maintainer asks for, and nothing that is private', async () => {
     const { stdout, code } = await report('--json');
     expect(code).toBe(0);
     const told = ReportOutput.parse(JSON.parse(stdout));
@@ -115,7 +116,7 @@ describe('the report of a machine that served', () => {
     expectNothingPrivate(stdout);
   });
 
-  test('with --doctor it holds the checks and what a real request says', async () => {
+  costly('with --doctor it holds the checks and what a real request says', async () => {
     const { stdout, code } = await report('--json', '--doctor');
     expect(code).toBe(0);
     const { doctor, why } = ReportOutput.parse(JSON.parse(stdout));
@@ -146,7 +147,7 @@ describe('the report of a machine that served', () => {
   });
 });
 
-test('a machine where much is broken still gets its report, with what could not be found out', async () => {
+costly('a machine where much is broken still gets its report, with what could not be found out', async () => {
   using temporary = new TemporaryHome();
   const { folder, config, ownerToken } = temporary.home;
   writeFileSync(config, '[http]\nport = "none"\n');
@@ -162,7 +163,7 @@ test('a machine where much is broken still gets its report, with what could not 
   expect(doctor?.find(({ name }) => name === 'settings')?.verdict).toBe('bad');
 });
 
-test('a long log is bounded in lines and bytes, the newest stay', async () => {
+costly('a long log is bounded in lines and bytes, the newest stay', async () => {
   using temporary = new TemporaryHome();
   const { folder } = temporary.home;
   mkdirSync(join(folder, 'logs'));

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { uninstallPaths } from '../../src/cli/uninstall-paths.js';
 import { homeAt } from '../../src/config.js';
 import { logFolderOf } from '../../src/log.js';
@@ -14,6 +14,7 @@ import { PackageCopy } from '../support/package-copy.js';
 import { RangeServer } from '../support/range-server.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 import { turned } from '../support/turned.js';
+import { costly } from '../support/costly.js';
 
 /** Every file beneath a folder, and every empty folder. */
 function tree(folder: string): string[] {
@@ -25,7 +26,7 @@ function tree(folder: string): string[] {
   });
 }
 
-test('uninstall removes exactly what first run, download, requests and the service have made', async () => {
+costly('uninstall removes exactly what first run, download, requests and the service have made', async () => {
   using temporary = new TemporaryHome();
   const userHome = temporary.home.folder;
   const home = homeAt(join(userHome, 'node'));
@@ -85,7 +86,7 @@ test('uninstall removes exactly what first run, download, requests and the servi
   expect(tree(userHome)).toEqual([...before, join(userHome, 'Library/LaunchAgents')]); // a folder of the system
 });
 
-test('--keep-data keeps the home and what is in it', async () => {
+costly('--keep-data keeps the home and what is in it', async () => {
   using temporary = new TemporaryHome();
   const userHome = temporary.home.folder;
   const home = homeAt(join(userHome, 'node'));

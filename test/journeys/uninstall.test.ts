@@ -1,10 +1,11 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
-test('uninstall lists what it removes, refuses while a daemon runs, and leaves nothing', async () => {
+costly('uninstall lists what it removes, refuses while a daemon runs, and leaves nothing', async () => {
   using temporary = new TemporaryHome();
   const userHome = temporary.home.folder;
   const folder = join(userHome, 'node');

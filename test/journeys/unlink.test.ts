@@ -1,12 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { readFileIfPresent } from '../../src/util/files.js';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { linkHome } from '../support/linking.js';
 import { RunningDaemon } from '../support/running-daemon.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
-test('unlink revokes the token at the coordinator, deletes it here, and keeps the other settings', async () => {
+costly('unlink revokes the token at the coordinator, deletes it here, and keeps the other settings', async () => {
   await using coordinator = await RunningDaemon.start();
   using temporary = new TemporaryHome();
   const { folder, config, linkToken } = temporary.home;
@@ -26,7 +27,7 @@ test('unlink revokes the token at the coordinator, deletes it here, and keeps th
   expect((await runCommand(['unlink'], folder)).code).toBe(64);
 });
 
-test('unlink works also when the coordinator is gone, and says that it did not hear of it', async () => {
+costly('unlink works also when the coordinator is gone, and says that it did not hear of it', async () => {
   using temporary = new TemporaryHome();
   const { folder, config } = temporary.home;
   writeFileSync(config, '[coordinator]\nurl = "http://127.0.0.1:9"\n');
@@ -36,7 +37,7 @@ test('unlink works also when the coordinator is gone, and says that it did not h
   expect(readFileSync(config, 'utf8')).not.toContain('url');
 });
 
-test('link and unlink change the settings as `config set` does, whatever way they are written', async () => {
+costly('link and unlink change the settings as `config set` does, whatever way they are written', async () => {
   await using coordinator = await RunningDaemon.start();
   using temporary = new TemporaryHome();
   const { folder, config } = temporary.home;
@@ -55,7 +56,7 @@ test('link and unlink change the settings as `config set` does, whatever way the
   expect(readFileSync(config, 'utf8')).toBe('coordinator.port = 9001\nlog.level = "warn"\n');
 });
 
-test('link says before the login that it cannot change an inline table, and changes nothing', async () => {
+costly('link says before the login that it cannot change an inline table, and changes nothing', async () => {
   await using coordinator = await RunningDaemon.start();
   using temporary = new TemporaryHome();
   const { folder, config, linkToken } = temporary.home;

@@ -8,6 +8,7 @@ import { RunningCommand, runCommand } from '../support/command.js';
 import { sayModel } from '../support/made-models.js';
 import { RunningDaemon } from '../support/running-daemon.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+import { costly } from '../support/costly.js';
 
 /** A dozen processes, each of which loads the program, on a machine that does other things beside. */
 const COMMANDS_TIMEOUT_MS = 180_000;
@@ -84,7 +85,7 @@ test(
   COMMANDS_TIMEOUT_MS,
 );
 
-test('requests of another account, answered here because the owner allows it, are others’', async () => {
+costly('requests of another account, answered here because the owner allows it, are others’', async () => {
   await using daemon = await RunningDaemon.start({ 'provider.serve_others': true });
   const ask = (token: string, route: string) =>
     daemon.call('POST', '/v1/chat/completions', {
@@ -103,7 +104,7 @@ test('requests of another account, answered here because the owner allows it, ar
   ]);
 });
 
-test('without a journal it says what that means; one that is damaged is an error and stays as it is', async () => {
+costly('without a journal it says what that means; one that is damaged is an error and stays as it is', async () => {
   const empty = await runCommand(['usage'], home.folder);
   expect(empty).toMatchObject({ code: 0, stderr: '' });
   expect(empty.stdout.replaceAll('\n', ' ')).toMatch(/^No request was counted in this home yet\..*no journal yet/u);
@@ -125,7 +126,7 @@ test.each(['7', '0d', '2026-02-30'])('--since %s is refused with what to say', a
   });
 });
 
-test('--csv and --json exclude each other, and the help names the bound', async () => {
+costly('--csv and --json exclude each other, and the help names the bound', async () => {
   expect(await runCommand(['usage', '--csv', '--json'], home.folder)).toMatchObject({ code: 64, stdout: '' });
   const help = await runCommand(['usage', '--help'], home.folder);
   expect(help.stdout).toContain(`newest ${MAX_DAYS} days`);

@@ -194,10 +194,11 @@ async function startCoordinator(database: string) {
     const { systemClock } = await import(${from('util/clock.js')});
     const { silentLog } = await import(${from('log.js')});
     const build = { id: '${BUILD}', displayName: 'Tiny', family: '', architecture: '', quantization: '', sizeBytes: 1,
-      contextLength: 2048, maxOutputLength: 0, minRamGb: 1, files: [], source: '', capabilities: [], active: true, createdAt: 0 };
+      contextLength: 2048, maxOutputLength: 0, minRamGb: 1, files: [], source: '', capabilities: [], active: true, createdAt: 0,
+      version: 'v1', description: '', runtimeParameters: {}, metadata: {} };
     const alias = { id: 'tiny', displayName: 'Tiny', desiredBuild: build.id, retiredBuilds: [] };
     const coordinator = await Coordinator.start({ database: process.argv[1], host: '127.0.0.1', port: 0,
-      selfRouteDefault: 'none', version: '0', models: [{ build, alias }], clock: systemClock, log: silentLog() });
+      selfRouteDefault: 'none', readOwnerKey: () => undefined, version: '0', models: [{ build, alias }], clock: systemClock, log: silentLog() });
     console.log(coordinator.url);
   `;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program, database], {

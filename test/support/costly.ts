@@ -8,13 +8,13 @@ const ALL = process.env['DARKBLOOM_TEST_ALL'] === '1';
 const DAY_MS = 86_400_000;
 const SEED = process.env['DARKBLOOM_TEST_SEED'] ?? String(Math.floor(Date.now() / DAY_MS));
 /** Of how many one runs. */
-const ONE_IN = 3;
+const ONE_IN = 4;
 
-export function costly(name: string, run: () => Promise<void>): void {
+export function costly(name: string, run: () => void | Promise<void>): void {
   test.runIf(ALL || hashOf(`${SEED} ${name}`) % ONE_IN === 0)(name, run);
 }
 
-/** A third of these, at least one; other ones for another `salt`. */
+/** A quarter of these, at least one; other ones for another `salt`. */
 export function sampled<T>(all: readonly T[], salt = ''): T[] {
   if (ALL) return [...all];
   const ranked = all.map((each, index) => ({ each, rank: hashOf(`${SEED} ${salt} ${index}`) }));
