@@ -1,47 +1,49 @@
-import { z } from 'zod';
 import type { ProviderSession } from './provider-session.js';
 import type { Alias } from './registry.js';
 import { hasFreshChallenge } from './routing.js';
 
-/** A connected machine, as its owner sees it. Pure. */
-export const MachineView = z.object({
-  id: z.string().describe('Id of the connection'),
-  chip: z.string().describe('Its chip'),
-  machine_model: z.string().describe('Its model'),
-  memory_gb: z.number().describe('Its memory, GiB'),
-  version: z.string().optional().describe('Version of its daemon'),
-  state: z
-    .enum(['ready', 'busy', 'paused', 'checking', 'hot', 'untrusted'])
-    .describe(
-      '`ready` and `busy` take requests; `paused`: it asked for none; `checking`: it has not answered a challenge lately; ' +
-        '`hot`: too hot to work; `untrusted`: see `reason`',
-    ),
-  reason: z.string().optional().describe('Why it is not trusted'),
-  connected_at: z.string().describe('Since when, RFC 3339'),
-  heard_at: z.string().describe('When it last said anything, RFC 3339'),
-  running: z.number().describe('Requests that it answers now'),
-  waiting: z.number().describe('Requests that wait on it'),
-  tokens_per_second: z
-    .array(z.number())
-    .describe('Tokens that it wrote for this coordinator in each of the last 60 s, the oldest first'),
-  models: z
-    .array(
-      z.object({
-        id: z.string().describe('What clients call it'),
-        build: z.string().describe('Build id'),
-        state: z.enum(['absent', 'loading', 'ready', 'failed']).describe('`absent`: its next request loads it'),
-        running: z.number().describe('Requests that run now'),
-        waiting: z.number().describe('Requests that wait for a slot'),
-        decode_tps: z
-          .number()
-          .optional()
-          .describe('Moving average of one stream, tokens per second; absent before the first answer'),
-      }),
-    )
-    .describe('What it can serve'),
-});
-export type MachineView = z.infer<typeof MachineView>;
+/** A connected machine, as its owner sees it. Times are RFC 3339. */
+export interface MachineView {
+  /** Of the connection. */
+  id: string;
+  chip: string;
+  machine_model: string;
+  /** GiB. */
+  memory_gb: number;
+  /** Of its daemon. */
+  version?: string;
+  /**
+   * `ready` and `busy` take requests; `paused`: it asked for none; `checking`: it has not answered a challenge lately;
+   * `hot`: too hot to work; `untrusted`: see `reason`.
+   */
+  state: 'ready' | 'busy' | 'paused' | 'checking' | 'hot' | 'untrusted';
+  /** Why it is not trusted. */
+  reason?: string;
+  connected_at: string;
+  /** When it last said anything. */
+  heard_at: string;
+  /** Requests that it answers now, and that wait on it. */
+  running: number;
+  waiting: number;
+  /** Tokens that it wrote for this coordinator in each of the last 60 s, the oldest first. */
+  tokens_per_second: number[];
+  models: ModelView[];
+}
 
+/** What it can serve. */
+interface ModelView {
+  /** What clients call it. */
+  id: string;
+  build: string;
+  /** `absent`: its next request loads it. */
+  state: 'absent' | 'loading' | 'ready' | 'failed';
+  running: number;
+  waiting: number;
+  /** Moving average of one stream, tokens per second; absent before the first answer. */
+  decode_tps?: number;
+}
+
+/** Pure. */
 export function machineView(session: ProviderSession, aliases: readonly Alias[], now: number): MachineView {
   const { machine, register } = session;
   const { hardware, version } = register;
@@ -86,7 +88,7 @@ function stateOf({ machine, running }: ProviderSession, now: number): MachineVie
 }
 
 /** The wire's word for a slot, in the words of `status`. */
-function slotState(state: string | undefined, running: number): MachineView['models'][number]['state'] {
+function slotState(state: string | undefined, running: number): ModelView['state'] {
   if (state === 'running' || state === 'idle') return 'ready';
   if (state === 'reloading') return 'loading';
   if (state === 'crashed') return 'failed';

@@ -27,7 +27,7 @@ function ownRefusal(model: string, wish: Wish, { fleet, accounts }: RefusalDeps)
   const own = fleet.machines.filter(
     ({ accountId, machineId }) => accountId === account.id && machineIds?.has(machineId ?? '') !== false,
   );
-  if (own.length === 0 && machineIds === undefined && accounts.machines(account.id).length === 0) {
+  if (own.length === 0 && machineIds === undefined && !accounts.hasMachine(account.id)) {
     return new DarkbloomError(
       'no_linked_machine',
       'No machine is linked to this account. Link one with `darkbloom-provider link URL`.',

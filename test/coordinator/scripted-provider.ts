@@ -12,6 +12,7 @@ import type {
   WireUsage,
 } from '../../src/protocol/provider-messages.js';
 import type { Clock } from '../../src/util/clock.js';
+import { HARDWARE } from '../support/sample-hardware.js';
 
 export const BUILD = 'local/tiny';
 
@@ -214,17 +215,7 @@ export class PlayedRequest {
 export function registerFrame(publicKey: string): Register {
   return {
     type: 'register',
-    hardware: {
-      machine_model: 'Mac16,5',
-      chip_name: 'Apple M4 Max',
-      chip_family: 'M4',
-      chip_tier: 'Max',
-      memory_gb: 64,
-      memory_available_gb: 48,
-      cpu_cores: { total: 16, performance: 12, efficiency: 4 },
-      gpu_cores: 40,
-      memory_bandwidth_gbs: 546,
-    },
+    hardware: HARDWARE,
     models: [{ id: BUILD, size_bytes: 1, model_type: 'text', quantization: 'F16' }],
     backend: 'llama.cpp',
     public_key: publicKey,

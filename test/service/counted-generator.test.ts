@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
 import { GREEDY, PLAIN, type ChatRequest, type Generator } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
-import { countedGenerator } from '../../src/service/counted-generator.js';
+import { countedGenerator } from '../../src/service/counted-engine.js';
 import { RecentErrors } from '../../src/service/recent-errors.js';
 import { UsageJournal } from '../../src/service/usage-journal.js';
 import { ManualClock } from '../support/manual-clock.js';

@@ -3,7 +3,7 @@ import { DarkbloomError } from '../../src/errors.js';
 import type { Operation } from '../../src/inference/operations.js';
 import { GREEDY, PLAIN } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
-import { countedOperator } from '../../src/service/counted-operator.js';
+import { countedOperator } from '../../src/service/counted-engine.js';
 import { RecentErrors } from '../../src/service/recent-errors.js';
 import { UsageJournal } from '../../src/service/usage-journal.js';
 import { ManualClock } from '../support/manual-clock.js';

@@ -19,14 +19,16 @@ import { seededNumbers } from './hosted-build.js';
 const BUILD = 'local/tiny';
 const CLIENTS = 6;
 const CREDIT = 1_000_000_000n;
-/** A kill comes after so many frames of the machine at most. */
-const MAX_FRAMES = 80;
-/** And so long after that frame at most, so that it may hit the middle of anything. */
+/** A kill comes after so many frames of the machine and answers to clients at most. Answers count because a machine that
+ *  failed twice in a row rests: from then on clients are refused at once and no frame comes. */
+const MAX_EVENTS = 80;
+/** And so long after that at most, so that it may hit the middle of anything. */
 const MAX_LATE_MS = 4;
 
 /** What the books were after one kill, before the coordinator started again, and right after its start. */
 export interface Kill {
-  frames: number;
+  /** Frames of the machine and answers to clients before it. */
+  events: number;
   discrepancies: number;
   /** Holds that were open when it was killed. */
   openHolds: number;
@@ -108,11 +110,11 @@ class Story {
   async #killOnce(): Promise<Kill> {
     const { child, url, ended } = await startCoordinator(this.#database);
     const openAfterStart = auditBooks(this.#database).openHolds.count;
-    const frames = 1 + Math.floor(this.#draw() * MAX_FRAMES);
+    const events = 1 + Math.floor(this.#draw() * MAX_EVENTS);
     const lateMs = this.#draw() * MAX_LATE_MS;
     let seen = 0;
     const count = () => {
-      if (++seen === frames) setTimeout(() => child.kill('SIGKILL'), lateMs);
+      if (++seen === events) setTimeout(() => child.kill('SIGKILL'), lateMs);
     };
     await using _machine = await FakeMachine.dial({
       coordinatorUrl: url,
@@ -122,9 +124,9 @@ class Story {
       identity: this.#identity,
       play: (request) => this.#play(request, count),
     });
-    await Promise.all([ended, ...this.#keys.map((key, index) => this.#askUntilDead(url, key, index % 2 === 0))]);
+    await Promise.all([ended, ...this.#keys.map((key, index) => this.#askUntilDead(url, key, index % 2 === 0, count))]);
     const { discrepancies, openHolds } = auditBooks(this.#database);
-    return { frames, discrepancies: discrepancies.length, openHolds: openHolds.count, openAfterStart };
+    return { events, discrepancies: discrepancies.length, openHolds: openHolds.count, openAfterStart };
   }
 
   /** Accepts, writes, and ends as the seed says: mostly well. */
@@ -149,7 +151,7 @@ class Story {
     count();
   }
 
-  async #askUntilDead(url: string, key: string, stream: boolean): Promise<void> {
+  async #askUntilDead(url: string, key: string, stream: boolean, count: () => void): Promise<void> {
     const body = {
       model: 'tiny',
       messages: [{ role: 'user', content: 'Hello' }],
@@ -165,6 +167,7 @@ class Story {
           body: JSON.stringify(body),
         });
         const text = await answer.text();
+        count();
         const whole = answer.ok && (!stream || text.includes('data: [DONE]'));
         const tokens = /"prompt_tokens":(\d+),"completion_tokens":(\d+)/u.exec(text);
         if (whole) this.#answered.set(answer.headers.get('x-inference-job-id') ?? '', `${tokens?.[1]} ${tokens?.[2]}`);

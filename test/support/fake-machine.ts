@@ -6,6 +6,7 @@ import { isJsonObject, type JsonObject } from '../../src/inference/types.js';
 import { decodeCoordinatorFrame, encode } from '../../src/protocol/codec.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
 import type { ProviderMessage, WireUsage } from '../../src/protocol/provider-messages.js';
+import { HARDWARE } from './sample-hardware.js';
 
 /** What a fake machine does with a request. */
 export type Play = (request: FakeRequest) => void | Promise<void>;
@@ -176,15 +177,3 @@ export class FakeRequest {
     this.#machine.say({ type: 'inference_error', request_id: this.id, error: 'broken', status_code: status });
   }
 }
-
-const HARDWARE = {
-  machine_model: 'Mac16,5',
-  chip_name: 'Apple M4 Max',
-  chip_family: 'M4',
-  chip_tier: 'Max',
-  memory_gb: 64,
-  memory_available_gb: 48,
-  cpu_cores: { total: 16, performance: 12, efficiency: 4 },
-  gpu_cores: 40,
-  memory_bandwidth_gbs: 546,
-};

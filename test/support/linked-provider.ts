@@ -11,20 +11,9 @@ import { Link } from '../../src/link/link.js';
 import { heartbeatFrame, registerFrame } from '../../src/link/reports.js';
 import { silentLog } from '../../src/log.js';
 import { readPosture } from '../../src/machine/posture.js';
-import type { Hardware } from '../../src/protocol/provider-messages.js';
 import type { Clock } from '../../src/util/clock.js';
+import { HARDWARE } from './sample-hardware.js';
 
-const HARDWARE: Hardware = {
-  machine_model: 'Mac16,5',
-  chip_name: 'Apple M4 Max',
-  chip_family: 'M4',
-  chip_tier: 'Max',
-  memory_gb: 64,
-  memory_available_gb: 48,
-  cpu_cores: { total: 16, performance: 12, efficiency: 4 },
-  gpu_cores: 40,
-  memory_bandwidth_gbs: 546,
-};
 const noCommands = { run: () => Promise.resolve({ code: 'missing', stdout: '', stderr: '' } as const) };
 
 interface LinkedProviderOptions {

@@ -10,6 +10,7 @@ import { readPosture } from '../../src/machine/posture.js';
 import type { Heartbeat, Register } from '../../src/protocol/provider-messages.js';
 import { systemClock } from '../../src/util/clock.js';
 import { TemporaryHome } from './temporary-home.js';
+import { HARDWARE } from './sample-hardware.js';
 
 export const SCRIPTED_MODEL = 'local/scripted';
 
@@ -104,17 +105,7 @@ const HEARTBEAT: Heartbeat = {
 function registerFrame(publicKey: string, linkToken: string): Register {
   return {
     type: 'register',
-    hardware: {
-      machine_model: 'Mac16,5',
-      chip_name: 'Apple M4 Max',
-      chip_family: 'M4',
-      chip_tier: 'Max',
-      memory_gb: 64,
-      memory_available_gb: 48,
-      cpu_cores: { total: 16, performance: 12, efficiency: 4 },
-      gpu_cores: 40,
-      memory_bandwidth_gbs: 546,
-    },
+    hardware: HARDWARE,
     models: [{ id: SCRIPTED_MODEL, size_bytes: 1, model_type: 'text', quantization: 'F16' }],
     backend: 'llama.cpp',
     public_key: publicKey,
