@@ -36,13 +36,12 @@ export class HttpTarget implements Target {
     this.#model = spec.model;
   }
 
-  async *ask({ prompt, maxTokens, seed }: TargetRequest, signal: AbortSignal): AsyncGenerator<TargetEvent> {
+  async *ask({ prompt, maxTokens }: TargetRequest, signal: AbortSignal): AsyncGenerator<TargetEvent> {
     const sampling = {
       temperature: SAMPLING.temperature,
       top_k: SAMPLING.topK,
       top_p: SAMPLING.topP,
       min_p: SAMPLING.minP,
-      seed,
     };
     // llama.cpp's server knows ignore_eos; others ignore it, and their model must not end by itself
     for await (const data of this.stream({ prompt, maxTokens, ...sampling, ignore_eos: true }, signal)) {

@@ -80,7 +80,6 @@ const prefix: Load = {
       role,
       prompt: `${beginning} ${words(random, PREFIX_TAIL)}`,
       maxTokens: 1,
-      seed: seedOf(random),
     });
     return [[[request('cold')]], [[...Array.from({ length: PREFIX_WARM }, () => request('warm'))]]];
   },
@@ -147,10 +146,5 @@ export function ask(random: Random, role: string, promptTokens: number, maxToken
     role,
     prompt: words(random, Math.max(1, promptTokens - TEMPLATE_TOKENS)),
     maxTokens,
-    seed: seedOf(random),
   };
-}
-
-function seedOf(random: Random): number {
-  return Math.floor(random() * 2 ** 31);
 }

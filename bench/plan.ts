@@ -5,7 +5,6 @@ export interface PlannedRequest {
   role: string;
   prompt: string;
   maxTokens: number;
-  seed: number;
   /** Milliseconds after the client's request before it ended; the first one's after the phase began. */
   waitMs?: number;
   /** Not before every stream of these roles, all in the same phase, showed so many pieces of text. */

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { getLlama, LlamaLogLevel, type LlamaContextSequence, type LlamaModel, type Token } from 'node-llama-cpp';
 import { Admission } from '../src/engine/admission.js';
 import { Mailbox } from '../src/util/mailbox.js';
@@ -49,7 +50,7 @@ export class RawTarget implements Target {
     return new RawTarget(model, sequences, () => llama.dispose());
   }
 
-  async *ask({ prompt, maxTokens, seed }: TargetRequest, signal: AbortSignal): AsyncGenerator<TargetEvent> {
+  async *ask({ prompt, maxTokens }: TargetRequest, signal: AbortSignal): AsyncGenerator<TargetEvent> {
     const leave = await this.#admission.enter(true, signal);
     if (leave === undefined) return;
     const row = this.#free.sort((a, b) => a - b).shift();
@@ -62,7 +63,7 @@ export class RawTarget implements Target {
     );
     const stream: Stream = {
       row,
-      tokens: sequence.evaluate(tokens, { ...SAMPLING, seed, yieldEogToken: true }),
+      tokens: sequence.evaluate(tokens, { ...SAMPLING, seed: randomInt(2 ** 31), yieldEogToken: true }),
       events: new Mailbox(maxTokens + 1),
       promptTokens: tokens.length,
       written: 0,

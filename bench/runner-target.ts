@@ -28,13 +28,13 @@ export class RunnerTarget implements Target {
     return new RunnerTarget(runner, rows);
   }
 
-  async *ask({ prompt, maxTokens, seed }: TargetRequest, signal: AbortSignal): AsyncGenerator<TargetEvent> {
+  async *ask({ prompt, maxTokens }: TargetRequest, signal: AbortSignal): AsyncGenerator<TargetEvent> {
     const leave = await this.#admission.enter(true, signal);
     if (leave === undefined) return;
     const request: ChatRequest = {
       model: 'bench',
       messages: [{ role: 'user', content: prompt }],
-      sampling: { ...SAMPLING, presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1, seed },
+      sampling: { ...SAMPLING, presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 },
       stop: [],
       ...PLAIN,
       maxTokens,

@@ -3,7 +3,6 @@
 export interface TargetRequest {
   prompt: string;
   maxTokens: number;
-  seed: number;
 }
 
 export type TargetEvent = { type: 'text' } | { type: 'end'; promptTokens: number; completionTokens: number };

@@ -53,7 +53,7 @@ export class Sequence {
   completionTokens = 0;
   /** Of those, tokens of reasoning. */
   reasoningTokens = 0;
-  /** The step in which it last got a share of the reading. */
+  /** The step in which it last got a share of the reading, or its row. */
   lastStep = 0;
   /** Messages of text that the reader has not acknowledged. */
   unread = 0;
@@ -109,6 +109,11 @@ export class Sequence {
     return this.#last !== undefined && this.unread < READ_AHEAD;
   }
 
+  /** Its prompt is cut and computed the same way whatever else runs: whoever gives a seed wants the same text again. */
+  get alone(): boolean {
+    return this.order.sampling.seed !== undefined;
+  }
+
   get promptMs(): number {
     return (this.#writingSince ?? performance.now()) - this.#startedAt;
   }
@@ -126,9 +131,10 @@ export class Sequence {
     this.#sampler = sampler;
   }
 
-  begin(row: Row, reused: number): void {
+  begin(row: Row, reused: number, step: number): void {
     this.#row = row;
     this.#read = this.cachedTokens = reused;
+    this.lastStep = step;
   }
 
   moveTo(row: Row): void {
@@ -141,8 +147,8 @@ export class Sequence {
     const { id: row, tokens: held } = this.#row;
     const tokens = this.#last === undefined ? this.prompt.slice(this.#read, this.#read + chunk) : [this.#last];
     const reachesEnd = this.#last !== undefined || tokens.length === this.left;
-    const alone = this.order.sampling.seed !== undefined; // whoever gives a seed wants the same text again
-    return { row, position: held.length, tokens, sampler: reachesEnd ? this.#sampler : undefined, alone };
+    const sampler = reachesEnd ? this.#sampler : undefined;
+    return { row, position: held.length, tokens, sampler, alone: this.alone };
   }
 
   /** A step added this to the row. */

@@ -16,8 +16,8 @@ const WORTH_WAITING_TOKENS = 128;
 
 /**
  * All requests of one context, stepped by one loop. Each step is one batch: a token for every row that writes and a
- * bounded share of the prompts, in ascending order of rows. Nothing outside is awaited in a step: what there is to tell
- * leaves through `send` at its end, and a row whose reader is behind stands still.
+ * bounded share of the prompts, in ascending order of rows. Nothing outside is awaited in a step: what it brought leaves
+ * through `send` while the next one is computed, and a row whose reader is behind stands still.
  */
 export class Sequences {
   readonly #runtime: Runtime;
@@ -135,10 +135,12 @@ export class Sequences {
       await this.#claimRows();
       await this.#closeGap();
       const batch = this.#nextBatch();
-      if (batch.length > 0) await this.#step(batch);
-      this.#flush();
-      if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
+      const step = batch.length > 0 ? this.#step(batch) : undefined;
+      this.#flush(); // what the last step brought is told while this one is computed
+      if (step !== undefined) await step;
+      else if (this.#active.size > 0 && !this.#news) await this.#untilNews();
     }
+    this.#flush();
     this.#looping = false; // in the same turn as the look at the map: whoever starts next starts the loop
   }
 
@@ -154,7 +156,7 @@ export class Sequences {
         const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
         sequence.sampleWith(this.#runtime.createSampler({ ...order, grammar: sequence.firstGrammar }, seed));
         const { row, reused } = await this.#rows.claim(prompt, order.cacheScope);
-        sequence.begin(row, reused);
+        sequence.begin(row, reused, this.#steps);
         this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
       } catch (error) {
         this.#fail(sequence, error);
@@ -184,7 +186,7 @@ export class Sequences {
     const sequences = [...this.#active.values()];
     const writing = sequences.filter((sequence) => sequence.writing);
     const reading = sequences.filter((sequence) => sequence.reading);
-    const shares = readingShares(reading);
+    const shares = readingShares(reading, writing.length > 0);
     const batch: Work[] = [];
     for (const sequence of [...writing, ...reading]) {
       const feed = sequence.feed(shares.get(sequence.id) ?? 0);

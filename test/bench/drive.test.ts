@@ -28,7 +28,6 @@ const request = (prompt: string, maxTokens: number, more: Partial<PlannedRequest
   role: prompt,
   prompt,
   maxTokens,
-  seed: 1,
   ...more,
 });
 

@@ -160,7 +160,7 @@ test('a cancel in a long prompt ends it after one chunk, without a word of answe
   await outbox.untilEnded(1);
   expect(outbox.ended(1)).toMatchObject({ type: 'failed', code: 'cancelled', completionTokens: 0 });
   expect(texts(outbox.messages)).toBe(0);
-  expect(batches).toEqual([[{ row: 0, tokens: CHUNK_TOKENS }]]);
+  expect(batches).toEqual([[{ row: 0, tokens: READ_TOKENS }]]);
 });
 
 /** Requests that start when others are in the midst of writing. */
@@ -370,7 +370,7 @@ describe('a prefix', () => {
     await outbox.untilEnded(1);
     sequences.start(ask(2, digits(1_500), 'mine'));
     await outbox.untilEnded(2);
-    expect(counts(outbox, 2)?.cached).toBe(CHUNK_TOKENS);
+    expect(counts(outbox, 2)?.cached).toBe(READ_TOKENS);
   });
 });
 
