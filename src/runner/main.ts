@@ -1,7 +1,8 @@
 import { EngineMessage, type CountOrder, type LoadOrder, type RunnerMessage } from '../runner-protocol/messages.js';
 import { Embeddings } from './embeddings.js';
 import { openEmbedder, type Embedder } from './llama-embedder.js';
-import { openRuntime, type Runtime } from './llama-runtime.js';
+import { openRuntime } from './llama-runtime.js';
+import type { Runtime } from './runtime.js';
 import { failureOf, Sequences } from './sequences.js';
 
 /**

@@ -1,4 +1,4 @@
-import type { SavedRow } from './llama-runtime.js';
+import type { SavedRow } from './runtime.js';
 import { commonLength, PrefixIndex, type Cached, type Match } from './prefix-index.js';
 
 export interface Stored extends Cached {

@@ -1,4 +1,4 @@
-import type { Runtime } from './llama-runtime.js';
+import type { Runtime } from './runtime.js';
 import { BLOCK_TOKENS, commonLength, PrefixIndex, type Cached, type Match } from './prefix-index.js';
 import { PrefixStore, type Stored } from './prefix-store.js';
 import { chooseRow, compactingMove, type RowView } from './row-choice.js';

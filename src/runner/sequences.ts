@@ -3,7 +3,7 @@ import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate, type Prompt } from '../inference/prompt.js';
 import type { ChatMessage, ContentEvent } from '../inference/types.js';
 import { FailureCode, type CountOrder, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
-import type { Choice, Feed, Runtime } from './llama-runtime.js';
+import type { Choice, Feed, Runtime } from './runtime.js';
 import { commonLength } from './prefix-index.js';
 import { Rows } from './rows.js';
 import { Sequence, type Ending } from './sequence.js';

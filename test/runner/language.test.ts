@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { GREEDY, PLAIN, type Tool } from '../../src/inference/types.js';
-import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
+import { openRuntime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
 import { familyModel, loopModel, madeModel } from '../support/made-models.js';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { SavedRow } from '../../src/runner/llama-runtime.js';
+import type { SavedRow } from '../../src/runner/runtime.js';
 import { PrefixStore } from '../../src/runner/prefix-store.js';
 
 const tokens = (first: number, length = 100) => Array.from({ length }, (_, index) => first + index);

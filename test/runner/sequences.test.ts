@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { GREEDY, PLAIN } from '../../src/inference/types.js';
-import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
+import { openRuntime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import { CHUNK_TOKENS, READ_TOKENS } from '../../src/runner/step-plan.js';
 import { READ_AHEAD, type GenerateOrder, type RequestMessage } from '../../src/runner-protocol/messages.js';

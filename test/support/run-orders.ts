@@ -1,5 +1,5 @@
 import type { TokenLogprob } from '../../src/inference/types.js';
-import type { Runtime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
 
