@@ -57,7 +57,7 @@ async function load(order: LoadOrder): Promise<void> {
     } else {
       const answering = await openRuntime(order, log);
       runtime = answering;
-      sequences = new Sequences(answering, order.prefixStoreBytes ?? 0, (messages) => send({ type: 'step', messages }));
+      sequences = new Sequences(answering, order.prefixMemory, (messages) => send({ type: 'step', messages }));
     }
     send({ type: 'ready', facts: runtime.facts });
   } catch (error) {
