@@ -1,5 +1,5 @@
 import { DarkbloomError, toFailure } from '../errors.js';
-import { footprint, prefixStoreBytes, takesKvType, type Footprint, type ModelShape } from '../inference/footprint.js';
+import { footprint, prefixMemory, takesKvType, type Footprint, type ModelShape } from '../inference/footprint.js';
 import type { EmbedRequest } from '../inference/embeddings.js';
 import type { Operation, OperationEvent } from '../inference/operations.js';
 import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
@@ -356,10 +356,10 @@ export class ModelSlot {
     const { rows, parameters, environment, log } = this.#options;
     const { contextTokens } = this;
     const { id, path: modelPath, shape, task } = this.model;
-    const storeBytes = prefixStoreBytes(shape, rows, contextTokens, parameters.kvType);
+    const prefixes = prefixMemory(shape, rows, contextTokens, parameters.kvType);
     const what = { modelPath, ...(task === undefined ? {} : { task }) };
     return RunnerProcess.start(
-      { type: 'load', ...what, rows, contextTokens, prefixStoreBytes: storeBytes, ...parameters },
+      { type: 'load', ...what, rows, contextTokens, prefixMemory: prefixes, ...parameters },
       { environment, log: log.child({ model: id }), signal: this.#closing.signal },
     );
   }

@@ -8,7 +8,7 @@ const MINUTE_MS = 60_000;
 const RUNNER_VARIABLES = ['PATH', 'HOME', 'TMPDIR', 'LANG'] as const;
 
 /** How a model is loaded, beside which and how large. */
-export type LoadParameters = Omit<LoadOrder, 'type' | 'modelPath' | 'rows' | 'contextTokens' | 'prefixStoreBytes'>;
+export type LoadParameters = Omit<LoadOrder, 'type' | 'modelPath' | 'rows' | 'contextTokens' | 'prefixMemory'>;
 
 /** The engine as the owner's settings want it.
  *  @throws DarkbloomError `config_invalid` for a memory limit of more than the machine has. */

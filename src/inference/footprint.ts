@@ -51,16 +51,23 @@ export function takesKvType({ keyLength, valueLength }: ModelShape, kvType: KvTy
   return kvType === 'f16' || (keyLength % KV_BLOCK_VALUES === 0 && valueLength % KV_BLOCK_VALUES === 0);
 }
 
-/** Memory for prefixes that had to leave their rows. None where a row cannot be cut: there they would be of no use. */
-export function prefixStoreBytes(
+/** Memory for prefixes that had to leave their rows, and what of it each of their tokens takes. */
+export interface PrefixMemory {
+  bytes: number;
+  bytesPerToken: number;
+}
+
+/** None where a row cannot be cut: there they would be of no use. */
+export function prefixMemory(
   shape: ModelShape,
   rows: number,
   contextTokens: number,
   kvType: KvType = 'f16',
-): number {
-  if (shape.window !== undefined || shape.stateBytes !== undefined) return 0;
-  const share = Math.floor(kvBytesPerToken(shape, kvType) * rows * contextTokens * PREFIX_STORE_SHARE);
-  return Math.min(share, PREFIX_STORE_MOST_BYTES);
+): PrefixMemory {
+  const bytesPerToken = kvBytesPerToken(shape, kvType);
+  if (shape.window !== undefined || shape.stateBytes !== undefined) return { bytes: 0, bytesPerToken };
+  const share = Math.floor(bytesPerToken * rows * contextTokens * PREFIX_STORE_SHARE);
+  return { bytes: Math.min(share, PREFIX_STORE_MOST_BYTES), bytesPerToken };
 }
 
 export interface Footprint {
@@ -78,7 +85,7 @@ export function footprint(shape: ModelShape, rows: number, contextTokens: number
     kvBytesPerToken(shape, kvType) * rows * contextTokens +
       windowBytes(shape.window, rows, contextTokens, kvType) +
       (shape.stateBytes ?? 0) * rows +
-      prefixStoreBytes(shape, rows, contextTokens, kvType),
+      prefixMemory(shape, rows, contextTokens, kvType).bytes,
   );
   const computeBytes = Math.max(COMPUTE_FLOOR_BYTES, Math.round(shape.weightBytes * COMPUTE_SHARE));
   return {

@@ -1,6 +1,7 @@
 import type { Token } from 'node-llama-cpp';
 import type { LoadOrder, ModelFacts } from '../runner-protocol/messages.js';
-import { defaultThreads, longestTokenBytes, memoryOf, openModel } from './llama-runtime.js';
+import { defaultThreads, memoryOf, openModel } from './llama-model.js';
+import { longestTokenBytes } from './llama-vocabulary.js';
 
 /** The one file that makes vectors with node-llama-cpp. */
 

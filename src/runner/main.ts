@@ -1,7 +1,8 @@
 import { EngineMessage, type CountOrder, type LoadOrder, type RunnerMessage } from '../runner-protocol/messages.js';
 import { Embeddings } from './embeddings.js';
 import { openEmbedder, type Embedder } from './llama-embedder.js';
-import { openRuntime, type Runtime } from './llama-runtime.js';
+import { openRuntime } from './llama-runtime.js';
+import type { Runtime } from './runtime.js';
 import { failureOf, Sequences } from './sequences.js';
 
 /**
@@ -56,7 +57,7 @@ async function load(order: LoadOrder): Promise<void> {
     } else {
       const answering = await openRuntime(order, log);
       runtime = answering;
-      sequences = new Sequences(answering, order.prefixStoreBytes ?? 0, (messages) => send({ type: 'step', messages }));
+      sequences = new Sequences(answering, order.prefixMemory, (messages) => send({ type: 'step', messages }));
     }
     send({ type: 'ready', facts: runtime.facts });
   } catch (error) {

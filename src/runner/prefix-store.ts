@@ -1,4 +1,5 @@
-import type { SavedRow } from './llama-runtime.js';
+import type { SavedRow } from './runtime.js';
+import type { LoadOrder } from '../runner-protocol/messages.js';
 import { commonLength, PrefixIndex, type Cached, type Match } from './prefix-index.js';
 
 export interface Stored extends Cached {
@@ -10,31 +11,36 @@ export interface Stored extends Cached {
  * prefix it belongs to, so what was not asked for the longest is worth the least and goes first.
  */
 export class PrefixStore {
-  readonly #limitBytes: number;
+  readonly #memory: NonNullable<LoadOrder['prefixMemory']>;
   readonly #index = new PrefixIndex<Stored>();
   /** The least recently used first. */
   readonly #entries = new Set<Stored>();
   #bytes = 0;
 
-  constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
+  constructor(memory: LoadOrder['prefixMemory'] = { bytes: 0, bytesPerToken: 0 }) {
+    this.#memory = memory;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
+  /** Whether so long a row has room here; what is here would go. Copying a row out takes time and memory. */
+  fits(tokens: number): boolean {
+    return this.#memory.bytes > 0 && tokens * this.#memory.bytesPerToken <= this.#memory.bytes;
+  }
+
   /** Takes a saved row over; what it contains of other entries they no longer need to hold. */
   put({ scope, tokens }: Cached, saved: SavedRow): void {
-    if (saved.bytes > this.#limitBytes) {
+    if (saved.bytes > this.#memory.bytes) {
       saved.dispose();
       return;
     }
     for (const { entry, length } of this.#index.matches(scope, tokens))
-      if (length === entry.tokens.length) this.#drop(entry);
+      if (length === entry.tokens.length) this.drop(entry);
     for (const entry of this.#entries) {
-      if (this.#bytes + saved.bytes <= this.#limitBytes) break;
-      this.#drop(entry);
+      if (this.#bytes + saved.bytes <= this.#memory.bytes) break;
+      this.drop(entry);
     }
     const entry: Stored = { scope, tokens: [...tokens], saved };
     this.#entries.add(entry);
@@ -44,20 +50,21 @@ export class PrefixStore {
 
   /** The longest beginning of `tokens` that is stored for this scope. */
   longest(scope: string, tokens: readonly number[]): Match<Stored> | undefined {
-    const match = this.#index.matches(scope, tokens)[0];
-    if (match === undefined) return undefined;
-    this.#entries.delete(match.entry); // to the end of the line: it was asked for
-    this.#entries.add(match.entry);
-    return match;
+    return this.#index.matches(scope, tokens)[0];
+  }
+
+  /** It was asked for: others go first. */
+  touch(entry: Stored): void {
+    if (this.#entries.delete(entry)) this.#entries.add(entry);
   }
 
   holds({ scope, tokens }: Cached): boolean {
     return this.#index.matches(scope, tokens).some(({ entry }) => commonLength(entry.tokens, tokens) === tokens.length);
   }
 
-  #drop(entry: Stored): void {
+  drop(entry: Stored): void {
+    if (!this.#entries.delete(entry)) return;
     this.#index.remove(entry);
-    this.#entries.delete(entry);
     this.#bytes -= entry.saved.bytes;
     entry.saved.dispose();
   }

@@ -1,6 +1,6 @@
-import type { Runtime } from './llama-runtime.js';
+import type { Runtime, SavedRow } from './runtime.js';
 import { BLOCK_TOKENS, commonLength, PrefixIndex, type Cached, type Match } from './prefix-index.js';
-import { PrefixStore, type Stored } from './prefix-store.js';
+import type { PrefixStore, Stored } from './prefix-store.js';
 import { chooseRow, compactingMove, type RowView } from './row-choice.js';
 
 /** Shorter prefixes are read again rather than kept elsewhere when their row is needed. */
@@ -34,9 +34,9 @@ export class Rows {
   readonly #store: PrefixStore;
   #uses = 0;
 
-  constructor(runtime: Runtime, storeBytes: number) {
+  constructor(runtime: Runtime, store: PrefixStore) {
     this.#runtime = runtime;
-    this.#store = new PrefixStore(storeBytes);
+    this.#store = store;
     this.#rows = Array.from({ length: runtime.facts.rows }, (_, id) => ({
       id,
       tokens: [],
@@ -85,19 +85,32 @@ export class Rows {
   /** Brings what is known of the prompt into the row. Returns for how many tokens that went well. */
   async #fill(row: Row, match: Match<Row> | undefined, stored: Match<Stored> | undefined): Promise<number> {
     if (stored !== undefined && stored.length > (match?.length ?? 0)) {
-      await this.#evict(row, 'store');
-      return (await stored.entry.saved.restore(row.id)) ? stored.length : 0;
+      if (await this.#swap(row, stored)) return stored.length;
+      if (match?.entry === row) return 0;
     }
     if (match?.entry === row) {
-      if (losesMuch(match)) await this.#evict(row, 'any');
+      if (losesMuch(match)) await this.#evict(row);
       return match.length;
     }
-    await this.#evict(row, 'any');
+    await this.#evict(row);
     if (match === undefined) return 0;
     const { entry, length } = match;
     await this.#runtime.copy(entry.id, row.id);
     if (!entry.busy && !losesMuch(match)) this.#clear(entry); // the conversation has moved
     return length;
+  }
+
+  /** Brings a stored prefix into the row, and only then what the row held into the store: it must not drive out what is
+   *  about to come back. Returns whether that went well; if not, the row is empty. */
+  async #swap(row: Row, stored: Match<Stored>): Promise<boolean> {
+    const { entry } = stored;
+    const leaving = this.#worthKeeping(row) ? await this.#save(row) : undefined;
+    const restored = await entry.saved.restore(row.id).catch(() => false); // then it is read again
+    if (restored && losesMuch(stored)) this.#store.touch(entry);
+    else this.#store.drop(entry); // the row has it now, or nobody can
+    if (leaving !== undefined) this.#store.put(leaving.held, leaving.saved);
+    if (!restored) this.#clear(row);
+    return restored;
   }
 
   /** These tokens were added to the row. */
@@ -123,7 +136,7 @@ export class Rows {
     const from = this.#rows.find(({ id }) => id === move?.from);
     const to = this.#rows.find(({ id }) => id === move?.to);
     if (from === undefined || to === undefined) return undefined;
-    await this.#evict(to, 'any');
+    await this.#evict(to);
     await this.#runtime.copy(from.id, to.id);
     this.#hold(to, from.tokens, from.scope);
     to.busy = true;
@@ -155,21 +168,33 @@ export class Rows {
 
   /** Makes a row free to overwrite. What it holds goes to an empty row, or into the store, unless it is short or held
    *  elsewhere as well. */
-  async #evict(row: Row, where: 'any' | 'store'): Promise<void> {
-    if (!isScoped(row) || row.tokens.length < KEPT_TOKENS || !this.#runtime.cutsAnywhere) return;
-    const elsewhere = this.#index.matches(row.scope, row.tokens).some(({ entry, length }) => {
-      return entry !== row && length === row.tokens.length;
-    });
-    if (elsewhere || this.#store.holds(row)) return;
+  async #evict(row: Row): Promise<void> {
+    if (!this.#worthKeeping(row)) return;
     const empty = this.#rows.filter((each) => !each.busy && each !== row && each.tokens.length === 0).at(-1);
-    if (where === 'any' && empty !== undefined) {
+    if (empty !== undefined) {
       await this.#runtime.copy(row.id, empty.id);
       this.#hold(empty, row.tokens, row.scope);
       empty.lastUsed = row.lastUsed;
       return;
     }
-    const saved = await this.#runtime.save(row.id, row.tokens.length);
-    if (saved !== undefined) this.#store.put(row, saved);
+    const leaving = await this.#save(row);
+    if (leaving !== undefined) this.#store.put(leaving.held, leaving.saved);
+  }
+
+  #worthKeeping(row: Row): row is Row & Cached {
+    if (!isScoped(row) || row.tokens.length < KEPT_TOKENS || !this.#runtime.cutsAnywhere) return false;
+    const elsewhere = this.#index.matches(row.scope, row.tokens).some(({ entry, length }) => {
+      return entry !== row && length === row.tokens.length;
+    });
+    return !elsewhere && !this.#store.holds(row);
+  }
+
+  /** What the row holds, copied out. `undefined`: it cannot be kept, and is read again when it is wanted; nobody's request
+   *  fails for that. */
+  async #save({ id, scope, tokens }: Row & Cached): Promise<{ held: Cached; saved: SavedRow } | undefined> {
+    if (!this.#store.fits(tokens.length)) return undefined;
+    const saved = await this.#runtime.save(id, tokens.length).catch(() => undefined);
+    return saved && { held: { scope, tokens }, saved };
   }
 
   #hold(row: Row, tokens: readonly number[], scope: string | undefined): void {
@@ -190,7 +215,7 @@ function isScoped(row: Row): row is Row & Cached {
 }
 
 /** More would be cut off than is reused. */
-function losesMuch({ entry, length }: Match<Row>): boolean {
+function losesMuch({ entry, length }: Match<Pick<Cached, 'tokens'>>): boolean {
   return entry.tokens.length - length > length;
 }
 

@@ -7,7 +7,7 @@ import { offeredTools, type ContentEvent, type FinishReason } from '../inference
 import { READ_AHEAD, type GenerateOrder } from '../runner-protocol/messages.js';
 import { AnswerLogprobs } from './answer-logprobs.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
-import type { Choice, Feed, Runtime, Sampler } from './llama-runtime.js';
+import type { Choice, Feed, Runtime, Sampler } from './runtime.js';
 import type { Row } from './rows.js';
 
 /** What one token brought. */

@@ -2,9 +2,16 @@ import { randomInt } from 'node:crypto';
 import { DarkbloomError, toFailure } from '../errors.js';
 import { PromptTemplate, type Prompt } from '../inference/prompt.js';
 import type { ChatMessage, ContentEvent } from '../inference/types.js';
-import { FailureCode, type CountOrder, type GenerateOrder, type RequestMessage } from '../runner-protocol/messages.js';
-import type { Choice, Feed, Runtime } from './llama-runtime.js';
+import {
+  FailureCode,
+  type CountOrder,
+  type GenerateOrder,
+  type LoadOrder,
+  type RequestMessage,
+} from '../runner-protocol/messages.js';
+import type { Choice, Feed, Runtime } from './runtime.js';
 import { commonLength } from './prefix-index.js';
+import { PrefixStore } from './prefix-store.js';
 import { Rows } from './rows.js';
 import { Sequence, type Ending } from './sequence.js';
 import { readingShares } from './step-plan.js';
@@ -35,9 +42,9 @@ export class Sequences {
   #news = false;
   #wake: (() => void) | undefined;
 
-  constructor(runtime: Runtime, prefixStoreBytes: number, send: (messages: RequestMessage[]) => void) {
+  constructor(runtime: Runtime, prefixMemory: LoadOrder['prefixMemory'], send: (messages: RequestMessage[]) => void) {
     this.#runtime = runtime;
-    this.#rows = new Rows(runtime, prefixStoreBytes);
+    this.#rows = new Rows(runtime, new PrefixStore(prefixMemory));
     this.#send = send;
     this.#template = new PromptTemplate(runtime.template, runtime.controlTokens);
   }

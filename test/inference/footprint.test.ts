@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { footprint, kvBytesPerToken, prefixStoreBytes, type ModelShape } from '../../src/inference/footprint.js';
+import { footprint, kvBytesPerToken, prefixMemory, type ModelShape } from '../../src/inference/footprint.js';
 
 const MIB = 1024 * 1024;
 const tiny: ModelShape = { weightBytes: 3_590_208, layers: 4, kvHeads: 2, keyLength: 64, valueLength: 64 };
@@ -24,9 +24,9 @@ test('a loaded model takes its weights, the cache of all rows and something to c
 });
 
 test('prefixes are kept in an eighth of the cache, in 256 MiB at most, and not where rows cannot be cut', () => {
-  expect(prefixStoreBytes(tiny, 4, 2_048)).toBe(2_048 * 2_048 * 4 * (1 / 8));
-  expect(prefixStoreBytes(large, 4, 8_192)).toBe(256 * MIB);
-  expect(prefixStoreBytes({ ...large, stateBytes: 1 }, 4, 8_192)).toBe(0);
+  expect(prefixMemory(tiny, 4, 2_048)).toEqual({ bytes: 2_048 * 2_048 * 4 * (1 / 8), bytesPerToken: 2_048 });
+  expect(prefixMemory(large, 4, 8_192)).toEqual({ bytes: 256 * MIB, bytesPerToken: 147_456 });
+  expect(prefixMemory({ ...large, stateBytes: 1 }, 4, 8_192).bytes).toBe(0);
 });
 
 test('a very small model needs room to compute all the same', () => {

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { GREEDY, PLAIN, type JsonObject } from '../../src/inference/types.js';
-import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
+import { openRuntime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import type { GenerateOrder } from '../../src/runner-protocol/messages.js';
 import { randomModel } from '../support/made-models.js';
 import { runOrders } from '../support/run-orders.js';

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { GREEDY, PLAIN, type Tool } from '../../src/inference/types.js';
-import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
+import { openRuntime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
 import { familyModel, loopModel, madeModel } from '../support/made-models.js';
@@ -36,7 +37,7 @@ interface Answer {
 async function ask(model: Runtime, extra: Partial<GenerateOrder>): Promise<Answer> {
   const answer: Answer = { text: '', reasoning: '', calls: [], end: undefined };
   await new Promise<void>((resolve) => {
-    const sequences = new Sequences(model, 0, (messages) => {
+    const sequences = new Sequences(model, undefined, (messages) => {
       for (const message of messages) {
         if (message.type === 'text' || message.type === 'reasoning') answer[message.type] += message.text;
         if (message.type === 'tool_call') answer.calls.push({ name: message.name, arguments: '' });
@@ -191,7 +192,7 @@ describe('a long prompt', () => {
     const model = await open(loopModel(), 4_096, 2);
     const heard: RequestMessage[] = [];
     const ended = new Promise<void>((resolve) => {
-      const sequences = new Sequences(model, 0, (messages) => {
+      const sequences = new Sequences(model, undefined, (messages) => {
         for (const message of messages) {
           heard.push(message);
           if (message.type === 'text' && message.id === 1) sequences.acknowledge(1, 1);
@@ -217,7 +218,7 @@ describe('a long prompt', () => {
     };
     const ends: RequestMessage[] = [];
     await new Promise<void>((resolve) => {
-      const sequences = new Sequences(model, 0, (messages) => {
+      const sequences = new Sequences(model, undefined, (messages) => {
         ends.push(...messages);
         if (ends.length === 2) resolve();
       });

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PromptTemplate } from '../../src/inference/prompt.js';
 import { GREEDY, PLAIN } from '../../src/inference/types.js';
-import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
+import { openRuntime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
 import { exactModel } from '../support/made-models.js';
@@ -40,7 +41,7 @@ async function run(requests: readonly Request[], storeBytes: number, on: Runtime
   const ends = new Map<number, RequestMessage>();
   let heard: () => void = () => undefined;
   const counts = requests.map(() => 0);
-  const sequences = new Sequences(on, storeBytes, (messages) => {
+  const sequences = new Sequences(on, { bytes: storeBytes, bytesPerToken: 0 }, (messages) => {
     for (const message of messages) {
       const { id } = message;
       if (message.type === 'text') {

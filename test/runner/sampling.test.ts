@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GREEDY, PLAIN, type TokenLogprob } from '../../src/inference/types.js';
-import { openRuntime, type Runtime, type SamplerOptions } from '../../src/runner/llama-runtime.js';
+import { openRuntime } from '../../src/runner/llama-runtime.js';
+import type { Runtime, SamplerOptions } from '../../src/runner/runtime.js';
 import type { GenerateOrder } from '../../src/runner-protocol/messages.js';
 import { quantizedModel, randomModel } from '../support/made-models.js';
 import { runOrders } from '../support/run-orders.js';

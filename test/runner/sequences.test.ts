@@ -1,9 +1,15 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { GREEDY, PLAIN } from '../../src/inference/types.js';
-import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
+import { openRuntime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import { CHUNK_TOKENS, READ_TOKENS } from '../../src/runner/step-plan.js';
-import { READ_AHEAD, type GenerateOrder, type RequestMessage } from '../../src/runner-protocol/messages.js';
+import {
+  READ_AHEAD,
+  type GenerateOrder,
+  type LoadOrder,
+  type RequestMessage,
+} from '../../src/runner-protocol/messages.js';
 import { exactModel, loopModel } from '../support/made-models.js';
 import { recorded, type Batch } from '../support/recorded-runtime.js';
 
@@ -56,14 +62,14 @@ interface Options {
   rows: number;
   contextTokens: number;
   model?: string;
-  storeBytes?: number;
+  prefixMemory?: LoadOrder['prefixMemory'];
 }
 
-async function open({ model = loopModel(), storeBytes = 0, ...order }: Options) {
+async function open({ model = loopModel(), prefixMemory, ...order }: Options) {
   runtime = await openRuntime({ type: 'load', modelPath: model, threads: 1, ...order }, () => undefined);
   const watched = recorded(runtime);
   const outbox = new Outbox();
-  return { sequences: new Sequences(watched.runtime, storeBytes, outbox.send), outbox, ...watched };
+  return { sequences: new Sequences(watched.runtime, prefixMemory, outbox.send), outbox, ...watched };
 }
 
 function order(id: number, extra: Partial<GenerateOrder> = {}): GenerateOrder {
@@ -287,7 +293,11 @@ describe('a prefix', () => {
     ['a scope when it came without one', undefined, 'mine'],
     ['a second request without a scope', undefined, undefined],
   ])('is read anew for %s', async (_, first, second) => {
-    const { sequences, outbox } = await open({ rows: 2, contextTokens: 1_024, storeBytes: 2 ** 30 });
+    const { sequences, outbox } = await open({
+      rows: 2,
+      contextTokens: 1_024,
+      prefixMemory: { bytes: 2 ** 30, bytesPerToken: 512 },
+    });
     acknowledgeAll(sequences, outbox);
     sequences.start(ask(1, shared, first));
     await outbox.untilEnded(1);
@@ -326,7 +336,7 @@ describe('a prefix', () => {
       rows: 1,
       contextTokens: 1_024,
       model: exactModel(),
-      storeBytes: 2 ** 24,
+      prefixMemory: { bytes: 2 ** 24, bytesPerToken: 512 },
     });
     acknowledgeAll(sequences, outbox);
     const other = digits(400, 'abcdefg');

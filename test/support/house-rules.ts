@@ -19,7 +19,8 @@ const FLOORS: ReadonlyMap<string, number> = new Map([
 
 /** Packages that only some files may import. */
 const KEPT_PACKAGES: Readonly<Record<string, (path: string) => boolean>> = {
-  'node-llama-cpp': (path) => /^runner\/llama-(runtime|embedder)\.ts$/u.test(path) || roomOf(path) === 'models',
+  'node-llama-cpp': (path) =>
+    /^runner\/llama-(runtime|model|vocabulary|embedder)\.ts$/u.test(path) || roomOf(path) === 'models',
   libsql: (path) => path === 'database.ts',
 };
 

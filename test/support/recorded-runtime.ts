@@ -1,4 +1,4 @@
-import type { Runtime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 
 /** One batch that the runtime was given: how many tokens for which row, in the order of the batch. */
 export type Batch = readonly { row: number; tokens: number }[];

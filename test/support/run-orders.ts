@@ -1,5 +1,5 @@
 import type { TokenLogprob } from '../../src/inference/types.js';
-import type { Runtime } from '../../src/runner/llama-runtime.js';
+import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
 
@@ -20,7 +20,7 @@ export async function runOrders(
   const logprobs = orders.map((): TokenLogprob[] => []);
   const ends = new Map<number, Answer['end']>();
   let heard: () => void = () => undefined;
-  const sequences = new Sequences(runtime, 0, (messages) => {
+  const sequences = new Sequences(runtime, undefined, (messages) => {
     for (const message of messages) {
       if (message.type === 'text') {
         sequences.acknowledge(message.id, 1);

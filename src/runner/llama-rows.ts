@@ -1,0 +1,115 @@
+import { LlamaSampler } from './llama-sampler.js';
+import type { Vocabulary } from './llama-vocabulary.js';
+import type { Native } from './native-context.js';
+import type { Choice, Feed, Sampler, SamplerOptions, SavedRow } from './runtime.js';
+
+/** llama.cpp takes −1 for "to the end". */
+const TO_THE_END = -1;
+
+/** The rows of a context, one call at a time. */
+export class LlamaRows {
+  readonly #native: Native;
+  readonly #vocabulary: Vocabulary;
+  /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
+  readonly #copying = new Set<number>();
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(native: Native, vocabulary: Vocabulary) {
+    this.#native = native;
+    this.#vocabulary = vocabulary;
+  }
+
+  createSampler(options: SamplerOptions, seed: number): Sampler {
+    return new LlamaSampler(this.#native, this.#vocabulary, options, seed);
+  }
+
+  step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
+    return this.#inTurn(async () => {
+      const results = new Map<Feed, Choice | Error | undefined>();
+      for (const batch of batchesOf(feeds)) {
+        const outputs = await this.#decode(batch);
+        this.#copying.clear();
+        const choices = await Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+        batch.forEach((feed, index) => results.set(feed, choices[index]));
+      }
+      return feeds.map((feed) => results.get(feed));
+    });
+  }
+
+  async #decode(batch: readonly Feed[]): Promise<(number | undefined)[]> {
+    const { context } = this.#native;
+    context.initBatch(batch.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    const outputs = batch.map(({ row, position, tokens, sampler }) => {
+      const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
+      return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
+    });
+    await context.decodeBatch();
+    return outputs;
+  }
+
+  async #sample(output: number | undefined, sampler: Sampler | undefined): Promise<Choice | Error | undefined> {
+    if (output === undefined || !(sampler instanceof LlamaSampler)) return undefined;
+    try {
+      return await sampler.choose(output);
+    } catch (error) {
+      return error instanceof Error ? error : new Error('Sampling failed.');
+    }
+  }
+
+  cut(row: number, length: number): void {
+    if (this.#closed) return;
+    if (this.#native.context.removeTokenCellsFromSequence(row, length, TO_THE_END)) return;
+    throw new Error(`Row ${row} cannot be cut after ${length} tokens.`);
+  }
+
+  copy(from: number, to: number): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#native.context.copySequenceStateFromOtherSequence(to, from);
+      this.#copying.add(from).add(to);
+    });
+  }
+
+  save(row: number, length: number): Promise<SavedRow | undefined> {
+    return this.#inTurn(async () => {
+      if (this.#copying.has(row)) return undefined;
+      const state = this.#native.createState();
+      await state.init(this.#native.context, row);
+      let disposed = false;
+      return {
+        bytes: state.size,
+        dispose: () => {
+          disposed = true;
+          state.dispose();
+        },
+        restore: (to: number) =>
+          this.#inTurn(async () => {
+            if (disposed || this.#copying.has(to)) return false;
+            return this.#native.context.restoreCheckpoint(state, length - 1, to);
+          }),
+      };
+    });
+  }
+
+  /** Lets what runs on the context end, and nothing begin any more: using a context that is gone ends the process. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+  }
+
+  /** Begins when the call before has ended. */
+  #inTurn<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new Error('The model is being unloaded.'));
+    const result = this.#last.then(call);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
+
+/** One token is never cut: what is to be computed alone and has no more may lie beside others. */
+function batchesOf(feeds: readonly Feed[]): Feed[][] {
+  const isApart = ({ alone, tokens }: Feed) => alone === true && tokens.length > 1;
+  const together = feeds.filter((feed) => !isApart(feed));
+  const apart = feeds.filter(isApart).map((feed) => [feed]);
+  return together.length === 0 ? apart : [together, ...apart];
+}
