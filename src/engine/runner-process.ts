@@ -44,8 +44,10 @@ interface Asked {
 export interface Timing {
   /** Prompt tokens that were read, without those that a row held already. */
   promptTokens: number;
+  /** From the first share of the reading to the first token of the answer. */
   promptMs: number;
   completionTokens: number;
+  /** From the first token of the answer to its end. */
   outputMs: number;
 }
 

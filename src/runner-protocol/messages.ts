@@ -168,7 +168,7 @@ export const RequestMessage = z.discriminatedUnion('type', [
     completionTokens: z.number(),
     /** Of those, tokens of reasoning. */
     reasoningTokens: z.number(),
-    /** Milliseconds spent on the prompt and on the output. */
+    /** Milliseconds from the first share of the reading to the first token, and from there to the end. */
     promptMs: z.number(),
     outputMs: z.number(),
   }),

@@ -181,7 +181,7 @@ describe('two models and memory for one', () => {
     ['a stranger', false, STRANGER_WAIT_MS],
   ])('for memory %s waits so long and no longer, and hears when to come again', async (_, owner, ms) => {
     const { engine, clock } = await play();
-    await textOf(engine, { model: 'loop' }); // so that the speed is known
+    await textOf(engine, { model: 'loop', tokens: 12 }); // so that the speed is known
     const endLoop = await busy(engine, 'loop');
     const say = textOf(engine, { model: 'say', owner }).catch((error: unknown) => error);
     await until(engine, 'say', 'waiting');
@@ -243,6 +243,14 @@ describe('the waiting line of a model', () => {
     expect(slotOf(engine, 'loop').waiting).toBe(0);
     await endLoop();
   });
+});
+
+costly('an answer of one token says nothing of the speed, one of twelve does', async () => {
+  const { engine } = await play();
+  await textOf(engine, { model: 'loop', tokens: 1 });
+  expect(slotOf(engine, 'loop').decodeTps).toBeUndefined();
+  await textOf(engine, { model: 'loop', tokens: 12 });
+  expect(slotOf(engine, 'loop').decodeTps).toBeGreaterThan(0);
 });
 
 costly('a storm of requests to a cold model loads it once', async () => {

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { GREEDY, PLAIN } from '../../src/inference/types.js';
 import { openRuntime, type Runtime } from '../../src/runner/llama-runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
@@ -319,6 +319,17 @@ describe('a prefix', () => {
     sequences.start(ask(5, `${shared}4`));
     await outbox.untilEnded(5);
     expect(outbox.text(4)).toBe(outbox.text(5));
+  });
+
+  test("that another reads does not count as one's own time of reading", async () => {
+    const { sequences, outbox, batches } = await open({ rows: 2, contextTokens: 2_048, model: exactModel() });
+    acknowledgeAll(sequences, outbox);
+    using _clock = vi.spyOn(performance, 'now').mockImplementation(() => batches.length * 1_000); // a step takes 1 s
+    for (const id of [1, 2]) sequences.start(ask(id, `${digits(900)}${id}`, 'mine'));
+    await outbox.untilEnded(1, 2);
+    const times = [1, 2].map((id) => outbox.ended(id)).map((end) => (end?.type === 'done' ? end.promptMs : 0));
+    expect(times[0]).toBeGreaterThan(1_000);
+    expect(times[1]).toBe(1_000); // what differs at the end
   });
 
   test('that lost its row comes back from the store, up to where it is the same', async () => {
