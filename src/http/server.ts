@@ -6,8 +6,12 @@ import type { HttpApp } from './app.js';
 import { takeTls, type TlsFiles } from './tls.js';
 
 const HEADERS_TIMEOUT_MS = 15_000;
+/** A whole request, its body too. */
+const REQUEST_TIMEOUT_MS = 300_000;
 /** How often connections are looked at for that. */
-const HEADERS_CHECK_MS = 5_000;
+const CHECK_PERIOD_MS = 5_000;
+/** A client that takes nothing of what there is of its answer for so long is cut off: its row is needed. */
+const STALLED_READER_MS = 120_000;
 /** Running answers get so long to end before a close cuts them off. */
 export const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -31,12 +35,17 @@ interface Address {
  *  cannot be used. */
 export async function listen(app: HttpApp, { host, port, tls }: Address): Promise<HttpServer> {
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-  const server = createServer(
-    { connectionsCheckingInterval: HEADERS_CHECK_MS },
-    (request, response) => void listener(request, response),
-  );
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = 0; // an answer may take as long as it takes; bodies are bounded by size
+  const bounds = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS, // of what comes in; an answer may take as long as it takes
+    connectionsCheckingInterval: CHECK_PERIOD_MS,
+  };
+  const server = createServer(bounds, (request, response) => {
+    response.setTimeout(STALLED_READER_MS, () => {
+      if (response.writableLength > 0) response.destroy(); // otherwise it is we who have nothing to say
+    });
+    void listener(request, response);
+  });
   if (tls !== undefined) takeTls(server, tls);
   const sockets = new Set<Socket>();
   server.prependListener('connection', (socket) => {
