@@ -153,6 +153,10 @@ export class ModelSlot {
     return this.#measuredBytes ?? this.predicted.totalBytes;
   }
 
+  get isReady(): boolean {
+    return this.#state.name === 'ready';
+  }
+
   /** A load that still waits for room has nothing in memory yet. */
   get inMemory(): boolean {
     const { name } = this.#state;

@@ -130,6 +130,11 @@ export class ModelPool implements Engine {
     };
   }
 
+  /** Whether the model with this build id or alias can answer at once. */
+  isLoaded(name: string): boolean {
+    return this.#slotOf(name)?.isReady === true;
+  }
+
   /** Brings a model into memory for the coordinator, which comes after the owner; resolves when it is there.
    *  @throws DarkbloomError `model_not_found`, `insufficient_memory`, `model_corrupt`. */
   async load(name: string): Promise<void> {
