@@ -65,8 +65,8 @@ export interface Housing {
   refusal: () => DarkbloomError;
   /** Something about the slot changed that the pool may care about. */
   changed: () => void;
-  /** A pinned model's runner died. */
-  lost: () => void;
+  /** A pinned model's runner died, so long after it had loaded. */
+  lost: (livedMs: number) => void;
 }
 
 /** The turn of one load, until it is given back. */
@@ -334,10 +334,11 @@ export class ModelSlot {
       this.#change({ type: 'room_made' });
       const begun = clock.now();
       const runner = await this.#startRunner();
-      const loadMs = clock.now() - begun;
+      const loadedAt = clock.now();
+      const loadMs = loadedAt - begun;
       this.#change({ type: 'loaded', runner, loadMs });
-      void runner.exited.then(() => this.#gone(runner));
-      this.#lastUsed = clock.now();
+      void runner.exited.then(() => this.#gone(runner, loadedAt));
+      this.#lastUsed = loadedAt;
       this.#rest();
       const { device, gpuLayers, memoryBytes } = runner.facts;
       const predictedBytes = this.predicted.totalBytes;
@@ -380,12 +381,12 @@ export class ModelSlot {
     );
   }
 
-  #gone(runner: RunnerProcess): void {
+  #gone(runner: RunnerProcess, loadedAt: number): void {
     if (this.#state.name === 'ready' && this.#state.runner !== runner) return;
     const wasLost = this.#state.name === 'ready';
     this.#change({ type: 'gone' });
     this.#housing.changed();
-    if (wasLost && this.pinned) this.#housing.lost();
+    if (wasLost && this.pinned) this.#housing.lost(this.#options.clock.now() - loadedAt);
   }
 
   /** Gives the memory back. Does nothing unless the model is loaded and nothing runs on it. */

@@ -3,6 +3,7 @@ import { DarkbloomError } from '../errors.js';
 import type { Engine, Operation, OperationEvent } from '../inference/operations.js';
 import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
+import { Keeper } from './keeper.js';
 import { keptModels, refuseTooManyKept } from './kept-models.js';
 import { LoadLine } from './load-line.js';
 import type { MemoryBudget } from './memory-budget.js';
@@ -25,6 +26,8 @@ export class ModelPool implements Engine {
   readonly #closing = new AbortController();
   readonly #idle: (() => void)[] = [];
   readonly #line: LoadLine;
+  /** Of the models that are kept, by id. */
+  readonly #keepers = new Map<string, Keeper>();
   #running = 0;
   #peakBytes = 0;
 
@@ -51,7 +54,7 @@ export class ModelPool implements Engine {
       room: () => this.#line.room(slot),
       refusal: () => this.#line.refusal(slot),
       changed: () => this.#line.advance(),
-      lost: () => void this.#keep(slot),
+      lost: (livedMs) => this.#keepers.get(model.id)?.lost(livedMs),
     });
     return slot;
   }
@@ -141,17 +144,15 @@ export class ModelPool implements Engine {
     await this.#slotNamed(name).load(false, this.#closing.signal);
   }
 
-  /** Begins to load the models that are kept. One that cannot be loaded is told in the log and in `status`. */
+  /** Begins to load the models that are kept, and sees to it that they are. */
   loadKept(): void {
-    for (const slot of this.#slots.values()) if (slot.pinned) void this.#keep(slot);
-  }
-
-  async #keep(slot: ModelSlot): Promise<void> {
-    try {
-      await slot.load(true, this.#closing.signal);
-    } catch (error) {
-      if (this.#closing.signal.aborted) return;
-      this.#options.log.error({ model: slot.model.id, err: error }, 'a model that is to be kept loaded is not');
+    const { clock, log } = this.#options;
+    for (const slot of this.#slots.values()) {
+      if (!slot.pinned) continue;
+      const load = () => slot.load(true, this.#closing.signal);
+      const keeper = new Keeper({ model: slot.model.id, load, clock, log });
+      this.#keepers.set(slot.model.id, keeper);
+      void keeper.start();
     }
   }
 
@@ -161,6 +162,7 @@ export class ModelPool implements Engine {
 
   /** Cancels what runs and waits, then ends every runner. */
   async close(): Promise<void> {
+    for (const keeper of this.#keepers.values()) keeper.stop();
     this.#closing.abort();
     await Promise.all([...this.#slots.values()].map((slot) => slot.close()));
   }
