@@ -232,6 +232,47 @@ describe('one step', () => {
   });
 });
 
+test('a row that cannot be moved stays where it is, and everyone is answered', async () => {
+  const { sequences, outbox, runtime: watched } = await open({ rows: 3, contextTokens: 512 });
+  let moves = 0;
+  watched.copy = () => Promise.reject(new Error(`move ${++moves}`));
+  const bounds = [80, 15, 60];
+  startInTurn(
+    sequences,
+    outbox,
+    bounds.map((maxTokens, index) => order(index + 1, { maxTokens })),
+  );
+  await outbox.untilEnded(1, 2, 3);
+  expect(moves).toBe(1);
+  expect([1, 2, 3].map((id) => outbox.ended(id))).toMatchObject(
+    bounds.map((completionTokens) => ({ type: 'done', completionTokens })),
+  );
+  sequences.start(order(4, { maxTokens: 3 }));
+  await outbox.untilEnded(4);
+  expect(outbox.text(1).startsWith(outbox.text(4))).toBe(true);
+});
+
+test('what goes wrong between two steps ends the requests that run, each with a word, and nobody later', async () => {
+  const { sequences, outbox, runtime: watched } = await open({ rows: 2, contextTokens: 512 });
+  acknowledgeAll(sequences, outbox);
+  for (const id of [1, 2]) sequences.start(order(id));
+  await outbox.until(() => [1, 2].every((id) => texts(outbox.of(id)) > 0));
+  const real = runtime ?? expect.fail('no runtime');
+  watched.cut = () => {
+    watched.cut = (row, length) => real.cut(row, length);
+    throw new Error('no cut');
+  };
+  sequences.cancel(1); // its row is emptied
+  await outbox.untilEnded(1, 2);
+  expect([1, 2].map((id) => outbox.ended(id))).toMatchObject([
+    { type: 'failed', code: 'cancelled' },
+    { type: 'failed', code: 'internal' },
+  ]);
+  sequences.start(order(3, { maxTokens: 3 }));
+  await outbox.untilEnded(3);
+  expect(outbox.ended(3)).toMatchObject({ type: 'done', completionTokens: 3 });
+});
+
 describe('a prefix', () => {
   const shared = digits(400);
   /** Greedy, but never the same token for long: the answer depends on the whole prompt. */
