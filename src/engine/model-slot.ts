@@ -12,6 +12,7 @@ import { untilIdle, untilRowFree } from './forecast.js';
 import type { LoadParameters } from './pool-settings.js';
 import { MeasuredPace } from './measured-pace.js';
 import { RunnerProcess } from './runner-process.js';
+import { longestSilenceMs } from './silence-watch.js';
 import { nextSlotState, type SlotEvent, type SlotState } from './slot-state.js';
 
 /** A load that failed is not tried again for so long; requests get the same answer at once. */
@@ -358,14 +359,20 @@ export class ModelSlot {
   }
 
   #startRunner(): Promise<RunnerProcess> {
-    const { rows, parameters, environment, log } = this.#options;
+    const { rows, parameters, environment, clock, log } = this.#options;
     const { contextTokens } = this;
     const { id, path: modelPath, shape, task } = this.model;
     const storeBytes = prefixStoreBytes(shape, rows, contextTokens, parameters.kvType);
     const what = { modelPath, ...(task === undefined ? {} : { task }) };
     return RunnerProcess.start(
       { type: 'load', ...what, rows, contextTokens, prefixStoreBytes: storeBytes, ...parameters },
-      { environment, log: log.child({ model: id }), signal: this.#closing.signal },
+      {
+        environment,
+        longestSilenceMs: longestSilenceMs(shape.weightBytes),
+        clock,
+        log: log.child({ model: id }),
+        signal: this.#closing.signal,
+      },
     );
   }
 

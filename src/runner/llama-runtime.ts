@@ -92,8 +92,12 @@ export interface Runtime {
 
 /** Loads a model and takes all its rows.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
-export async function openRuntime(order: LoadOrder, log: (line: string) => void): Promise<Runtime> {
-  const { llama, model } = await openModel(order, log);
+export async function openRuntime(
+  order: LoadOrder,
+  log: (line: string) => void,
+  progress?: () => void,
+): Promise<Runtime> {
+  const { llama, model } = await openModel(order, log, progress);
   const kvType = KV_TYPES[order.kvType ?? 'f16'];
   const context = await model.createContext({
     sequences: order.rows,
@@ -141,11 +145,12 @@ export async function openRuntime(order: LoadOrder, log: (line: string) => void)
   };
 }
 
-/** Loads the weights, without a context.
+/** Loads the weights, without a context. `progress` hears of each part that was read.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
 export async function openModel(
   order: LoadOrder,
   log: (line: string) => void,
+  progress?: () => void,
 ): Promise<{ llama: Llama; model: LlamaModel }> {
   const llama = await getLlama({
     build: 'never',
@@ -160,6 +165,7 @@ export async function openModel(
     gpuLayers: order.gpuLayers ?? 'auto',
     useMmap: switchOf(order.mmap),
     useMlock: order.mlock ?? false,
+    ...(progress === undefined ? {} : { onLoadProgress: progress }),
   });
   return { llama, model };
 }

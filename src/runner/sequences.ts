@@ -149,7 +149,7 @@ export class Sequences {
     await this.#closeGap();
     const batch = this.#nextBatch();
     if (batch.length > 0) await this.#step(batch);
-    this.#flush();
+    if (batch.length > 0 || this.#outbox.length > 0) this.#flush(); // nothing to tell: that a step was done
     if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
   }
 
@@ -268,7 +268,6 @@ export class Sequences {
   }
 
   #flush(): void {
-    if (this.#outbox.length === 0) return;
     this.#send(this.#outbox);
     this.#outbox = [];
   }

@@ -18,10 +18,12 @@ afterEach(async () => {
 /** What the loop told, and a reader who takes everything at once unless a test says otherwise. */
 class Outbox {
   readonly messages: RequestMessage[] = [];
+  sends = 0;
   onMessage: (message: RequestMessage) => void = () => undefined;
   #wake: () => void = () => undefined;
 
   send = (messages: RequestMessage[]): void => {
+    this.sends++;
     for (const message of messages) {
       this.messages.push(message);
       this.onMessage(message);
@@ -271,6 +273,14 @@ test('what goes wrong between two steps ends the requests that run, each with a 
   sequences.start(order(3, { maxTokens: 3 }));
   await outbox.untilEnded(3);
   expect(outbox.ended(3)).toMatchObject({ type: 'done', completionTokens: 3 });
+});
+
+test('a step that has nothing to tell is told as well', async () => {
+  const { sequences, outbox, batches } = await open({ rows: 1, contextTokens: 2_048 });
+  sequences.start(order(1, { ...user(digits(900)), maxTokens: 1 }));
+  await outbox.untilEnded(1);
+  expect(batches.length).toBeGreaterThan(1);
+  expect(outbox.sends).toBe(batches.length);
 });
 
 describe('a prefix', () => {
