@@ -7,10 +7,11 @@ import { Keeper } from './keeper.js';
 import { keptModels, refuseTooManyKept } from './kept-models.js';
 import { LoadLine } from './load-line.js';
 import type { MemoryBudget } from './memory-budget.js';
-import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
+import type { EngineModel, SeatOptions } from './model-seat.js';
+import { ModelSlot, type SlotSnapshot } from './model-slot.js';
 import { SpeedMeter } from './speed-meter.js';
 
-export interface PoolOptions extends SlotOptions {
+export interface PoolOptions extends SeatOptions {
   budget: MemoryBudget;
   /** Most models in memory at once; absent: as many as fit. */
   maxLoadedModels?: number | undefined;
@@ -40,9 +41,9 @@ export class ModelPool implements Engine {
     this.#line = new LoadLine({ slots: () => [...this.#slots.values()], budget, maxLoadedModels, log });
     const kept = keptModels(models, options.keepLoaded ?? []);
     this.#slots = new Map(models.map((model) => [model.id, this.#createSlot(model, kept.has(model.id))]));
-    const pinned = [...this.#slots.values()].filter((slot) => slot.pinned);
+    const pinned = [...this.#slots.values()].filter(({ seat }) => seat.pinned);
     refuseTooManyKept(
-      pinned.map(({ model, bytes }) => ({ alias: model.alias, bytes })),
+      pinned.map(({ model, seat }) => ({ alias: model.alias, bytes: seat.bytes })),
       budget,
       maxLoadedModels,
     );
@@ -135,7 +136,7 @@ export class ModelPool implements Engine {
 
   /** Whether the model with this build id or alias can answer at once. */
   isLoaded(name: string): boolean {
-    return this.#slotOf(name)?.isReady === true;
+    return this.#slotOf(name)?.seat.state === 'ready';
   }
 
   /** Brings a model into memory for the coordinator, which comes after the owner; resolves when it is there.
@@ -148,7 +149,7 @@ export class ModelPool implements Engine {
   loadKept(): void {
     const { clock, log } = this.#options;
     for (const slot of this.#slots.values()) {
-      if (!slot.pinned) continue;
+      if (!slot.seat.pinned) continue;
       const load = () => slot.load(true, this.#closing.signal);
       const keeper = new Keeper({ model: slot.model.id, load, clock, log });
       this.#keepers.set(slot.model.id, keeper);
