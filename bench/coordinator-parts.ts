@@ -88,9 +88,10 @@ async function machine(coordinatorUrl: string, linkToken: string): Promise<void>
   const refuse = () => undefined;
   const jobs = new Jobs({ generator: nullEngine, identity, refuse, clock: systemClock, log });
   const posture = () => readPosture(systemCommands, process.platform, {});
+  const isLoaded = () => false;
   const load = () => Promise.resolve();
   const downloads = new Downloads({ models: [], fetch: undefined, refuse, clock: systemClock, log });
-  const desk = new Desk({ jobs, identity, models: [], posture, load, downloads, refuse, log });
+  const desk = new Desk({ jobs, identity, models: [], posture, isLoaded, load, downloads, refuse, log });
   const answered = new Promise<void>((resolve) => {
     const link = new Link({
       coordinatorUrl,

@@ -1,8 +1,10 @@
 import { environment } from '../src/config.js';
 import { Admission } from '../src/engine/admission.js';
 import { RunnerProcess } from '../src/engine/runner-process.js';
+import { longestSilenceMs } from '../src/engine/silence-watch.js';
 import { PLAIN, type ChatRequest } from '../src/inference/types.js';
 import { silentLog } from '../src/log.js';
+import { systemClock } from '../src/util/clock.js';
 import { SAMPLING, type ModelOrder, type Target, type TargetEvent, type TargetRequest } from './target.js';
 
 /** A runner as the daemon has it, without the daemon: this process is the parent's end of the pipe. */
@@ -21,6 +23,8 @@ export class RunnerTarget implements Target {
       { type: 'load', modelPath: path, rows, contextTokens, threads },
       {
         environment: { PATH: environment['PATH'] ?? '', HOME: environment['HOME'] ?? '' },
+        longestSilenceMs: longestSilenceMs(0),
+        clock: systemClock,
         log: silentLog(),
         signal: new AbortController().signal,
       },

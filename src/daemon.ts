@@ -169,7 +169,9 @@ export class Daemon {
       log,
     });
     this.#life.own(() => downloads.close());
-    const desk = new Desk({ jobs, identity, models, posture, load: (id) => pool.load(id), downloads, refuse, log });
+    const isLoaded = (id: string) => pool.isLoaded(id);
+    const load = (id: string) => pool.load(id);
+    const desk = new Desk({ jobs, identity, models, posture, isLoaded, load, downloads, refuse, log });
 
     const { url: coordinatorUrl } = settings.coordinator;
     const door =

@@ -3,7 +3,8 @@ import type { Log } from '../log.js';
 import type { Hold } from './admission.js';
 import { gib } from '../util/byte-words.js';
 import { limitOrigin, type MemoryBudget } from './memory-budget.js';
-import type { ModelSlot, Turn } from './model-slot.js';
+import type { Turn } from './model-seat.js';
+import type { ModelSlot } from './model-slot.js';
 import { placementFor, type Placement, type Resident } from './placement.js';
 
 interface LineOptions {
@@ -35,8 +36,8 @@ export class LoadLine {
 
   /** Memory of the models that are loaded or being loaded, bytes. */
   get usedBytes(): number {
-    const resident = this.#options.slots().filter(({ inMemory }) => inMemory);
-    return resident.reduce((sum, { bytes }) => sum + bytes, 0);
+    const resident = this.#options.slots().filter(({ seat }) => seat.inMemory);
+    return resident.reduce((sum, { seat }) => sum + seat.bytes, 0);
   }
 
   /** Waits for room and the turn; `undefined` when nobody wants the model any more. */
@@ -59,7 +60,7 @@ export class LoadLine {
     }
     for (const pending of byRank) {
       const { slot } = pending;
-      const { wantedBy } = slot;
+      const { wantedBy } = slot.seat;
       const placement = this.#placementOf(slot);
       if (wantedBy === undefined) this.#take(pending).begin(undefined);
       else if (placement.kind === 'never') this.#take(pending).refuse(this.refusal(slot));
@@ -98,7 +99,7 @@ export class LoadLine {
       }
       const [first] = placement.evict;
       if (first === undefined) break;
-      await this.#find(first)?.unload();
+      await this.#find(first)?.seat.unload();
     }
     const end = () => {
       this.#placing = undefined;
@@ -114,9 +115,10 @@ export class LoadLine {
     const { limitBytes } = this.#options.budget;
     if (used <= limitBytes) return;
     this.#options.log.warn({ model: loaded.model.id, used, limitBytes }, 'models take more memory than they may');
-    const others = this.#options.slots().filter((other) => other !== loaded && other.mayLeave && !other.pinned);
+    const seats = this.#options.slots().map(({ seat }) => seat);
+    const others = seats.filter((seat) => seat !== loaded.seat && seat.mayLeave && !seat.pinned);
     const oldest = others.sort((a, b) => a.lastUsed - b.lastUsed);
-    for (const other of oldest) if (this.usedBytes > limitBytes) await other.unload();
+    for (const seat of oldest) if (this.usedBytes > limitBytes) await seat.unload();
   }
 
   /** What must happen before `slot` can be loaded. A model of the owner that the machine's estimate has no room for is
@@ -126,8 +128,9 @@ export class LoadLine {
     const residents = this.#residentsBeside(slot);
     const kept = residents.filter(({ pinned }) => pinned).reduce((sum, { bytes }) => sum + bytes, 0);
     const most = budget.limitBytes - kept;
-    const mayTry = slot.wantedBy === 'owner' && slot.bytes + kept <= budget.tryBytes;
-    const needed = mayTry ? Math.min(slot.bytes, most) : slot.bytes;
+    const { bytes, wantedBy } = slot.seat;
+    const mayTry = wantedBy === 'owner' && bytes + kept <= budget.tryBytes;
+    const needed = mayTry ? Math.min(bytes, most) : bytes;
     return placementFor(needed, { limitBytes: budget.limitBytes, maxModels }, residents);
   }
 
@@ -135,13 +138,13 @@ export class LoadLine {
   #residentsBeside(slot: ModelSlot): Resident[] {
     const others = this.#options.slots().filter((other) => other !== slot);
     return others
-      .filter((other) => other.inMemory || (other.pinned && !slot.pinned))
-      .map((other) => ({
-        id: other.model.id,
-        bytes: other.bytes,
-        busy: other.inMemory && !other.mayLeave,
-        pinned: other.pinned,
-        lastUsed: other.lastUsed,
+      .filter(({ seat }) => seat.inMemory || (seat.pinned && !slot.seat.pinned))
+      .map(({ seat }) => ({
+        id: seat.model.id,
+        bytes: seat.bytes,
+        busy: seat.inMemory && !seat.mayLeave,
+        pinned: seat.pinned,
+        lastUsed: seat.lastUsed,
       }));
   }
 
@@ -150,13 +153,14 @@ export class LoadLine {
     const { budget, maxLoadedModels } = this.#options;
     const placement = this.#placementOf(slot);
     const residents = this.#residentsBeside(slot);
+    const { bytes } = slot.seat;
     const free = budget.limitBytes - residents.reduce((sum, { bytes }) => sum + bytes, 0);
     const why =
       placement.kind === 'fits'
         ? 'another model is being loaded'
-        : slot.bytes <= free && residents.length >= maxLoadedModels
+        : bytes <= free && residents.length >= maxLoadedModels
           ? `engine.max_loaded_models is ${maxLoadedModels} and ${residents.length} are in use`
-          : `it needs ${gib(slot.bytes)} GiB, ${gib(Math.max(0, free))} of ${gib(budget.limitBytes)} GiB are free` +
+          : `it needs ${gib(bytes)} GiB, ${gib(Math.max(0, free))} of ${gib(budget.limitBytes)} GiB are free` +
             (placement.kind === 'never' ? whose(residents, budget) : ' and busy models keep the rest');
     const waits = placement.kind === 'wait' ? placement.waitFor.map((id) => this.#find(id)?.untilIdleS ?? 0) : [];
     return new DarkbloomError(
@@ -168,7 +172,7 @@ export class LoadLine {
 }
 
 function rank(slot: ModelSlot): number {
-  return slot.wantedBy === 'owner' ? 0 : 1;
+  return slot.seat.wantedBy === 'owner' ? 0 : 1;
 }
 
 function whose(residents: readonly Resident[], budget: MemoryBudget): string {

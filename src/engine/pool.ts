@@ -3,13 +3,15 @@ import { DarkbloomError } from '../errors.js';
 import type { Engine, Operation, OperationEvent } from '../inference/operations.js';
 import { isContent, type ChatEvent, type ChatRequest } from '../inference/types.js';
 import { LinkedAbort } from '../util/linked-abort.js';
+import { Keeper } from './keeper.js';
 import { keptModels, refuseTooManyKept } from './kept-models.js';
 import { LoadLine } from './load-line.js';
 import type { MemoryBudget } from './memory-budget.js';
-import { ModelSlot, type EngineModel, type SlotOptions, type SlotSnapshot } from './model-slot.js';
+import type { EngineModel, SeatOptions } from './model-seat.js';
+import { ModelSlot, type SlotSnapshot } from './model-slot.js';
 import { SpeedMeter } from './speed-meter.js';
 
-export interface PoolOptions extends SlotOptions {
+export interface PoolOptions extends SeatOptions {
   budget: MemoryBudget;
   /** Most models in memory at once; absent: as many as fit. */
   maxLoadedModels?: number | undefined;
@@ -25,6 +27,8 @@ export class ModelPool implements Engine {
   readonly #closing = new AbortController();
   readonly #idle: (() => void)[] = [];
   readonly #line: LoadLine;
+  /** Of the models that are kept, by id. */
+  readonly #keepers = new Map<string, Keeper>();
   #running = 0;
   #peakBytes = 0;
 
@@ -37,9 +41,9 @@ export class ModelPool implements Engine {
     this.#line = new LoadLine({ slots: () => [...this.#slots.values()], budget, maxLoadedModels, log });
     const kept = keptModels(models, options.keepLoaded ?? []);
     this.#slots = new Map(models.map((model) => [model.id, this.#createSlot(model, kept.has(model.id))]));
-    const pinned = [...this.#slots.values()].filter((slot) => slot.pinned);
+    const pinned = [...this.#slots.values()].filter(({ seat }) => seat.pinned);
     refuseTooManyKept(
-      pinned.map(({ model, bytes }) => ({ alias: model.alias, bytes })),
+      pinned.map(({ model, seat }) => ({ alias: model.alias, bytes: seat.bytes })),
       budget,
       maxLoadedModels,
     );
@@ -51,7 +55,7 @@ export class ModelPool implements Engine {
       room: () => this.#line.room(slot),
       refusal: () => this.#line.refusal(slot),
       changed: () => this.#line.advance(),
-      lost: () => void this.#keep(slot),
+      lost: (livedMs) => this.#keepers.get(model.id)?.lost(livedMs),
     });
     return slot;
   }
@@ -130,23 +134,26 @@ export class ModelPool implements Engine {
     };
   }
 
+  /** Whether the model with this build id or alias can answer at once. */
+  isLoaded(name: string): boolean {
+    return this.#slotOf(name)?.seat.state === 'ready';
+  }
+
   /** Brings a model into memory for the coordinator, which comes after the owner; resolves when it is there.
    *  @throws DarkbloomError `model_not_found`, `insufficient_memory`, `model_corrupt`. */
   async load(name: string): Promise<void> {
     await this.#slotNamed(name).load(false, this.#closing.signal);
   }
 
-  /** Begins to load the models that are kept. One that cannot be loaded is told in the log and in `status`. */
+  /** Begins to load the models that are kept, and sees to it that they are. */
   loadKept(): void {
-    for (const slot of this.#slots.values()) if (slot.pinned) void this.#keep(slot);
-  }
-
-  async #keep(slot: ModelSlot): Promise<void> {
-    try {
-      await slot.load(true, this.#closing.signal);
-    } catch (error) {
-      if (this.#closing.signal.aborted) return;
-      this.#options.log.error({ model: slot.model.id, err: error }, 'a model that is to be kept loaded is not');
+    const { clock, log } = this.#options;
+    for (const slot of this.#slots.values()) {
+      if (!slot.seat.pinned) continue;
+      const load = () => slot.load(true, this.#closing.signal);
+      const keeper = new Keeper({ model: slot.model.id, load, clock, log });
+      this.#keepers.set(slot.model.id, keeper);
+      void keeper.start();
     }
   }
 
@@ -156,6 +163,7 @@ export class ModelPool implements Engine {
 
   /** Cancels what runs and waits, then ends every runner. */
   async close(): Promise<void> {
+    for (const keeper of this.#keepers.values()) keeper.stop();
     this.#closing.abort();
     await Promise.all([...this.#slots.values()].map((slot) => slot.close()));
   }

@@ -1,6 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { DarkbloomError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Operation } from '../inference/operations.js';
@@ -16,12 +15,16 @@ import {
   type OperationMessage,
   type RequestMessage,
 } from '../runner-protocol/messages.js';
+import type { Clock } from '../util/clock.js';
 import { Mailbox } from '../util/mailbox.js';
 import { PACKAGE_ROOT } from '../util/version.js';
+import { SilenceWatch } from './silence-watch.js';
 
 const RUNNER_MAIN = join(PACKAGE_ROOT, 'dist/runner/main.js');
 /** Between asking a runner to end and ending it. */
 const CLOSE_TIMEOUT_MS = 5_000;
+/** Between ending it and giving it up: a process stuck in a call to a disk that is gone does not end. */
+const KILL_TIMEOUT_MS = 5_000;
 /** On a Mac the pool of libuv threads samples one token for each row at once, beside the runtime's own work. */
 const SPARE_POOL_THREADS = 4;
 
@@ -44,14 +47,19 @@ interface Asked {
 export interface Timing {
   /** Prompt tokens that were read, without those that a row held already. */
   promptTokens: number;
+  /** From the first share of the reading to the first token of the answer. */
   promptMs: number;
   completionTokens: number;
+  /** From the first token of the answer to its end. */
   outputMs: number;
 }
 
 interface RunnerOptions {
   /** The runner's whole environment: nothing of ours that it does not need. */
   environment: Readonly<Record<string, string>>;
+  /** With something to do it is never silent for longer than this; otherwise it hangs and is ended. */
+  longestSilenceMs: number;
+  clock: Clock;
   log: Log;
   /** Aborted: a load that is under way is given up, and its process ended. */
   signal: AbortSignal;
@@ -75,41 +83,53 @@ export class RunnerProcess {
   readonly #ready: Promise<ModelFacts>;
   /** Resolves when the process is gone, for whatever reason. */
   readonly exited: Promise<void>;
+  readonly #watch: SilenceWatch;
   #forgetSignal: () => void = () => undefined;
+  #giveUp: () => void = () => undefined;
   #facts: ModelFacts | undefined;
   #memoryBytes = 0;
   #nextId = 1;
-  #gone = false;
+  /** Why it was killed. */
+  #why: string | undefined;
+  /** How it ended; `undefined` until it has. */
+  #how: string | undefined;
 
-  private constructor(order: LoadOrder, { environment, log, signal }: RunnerOptions) {
+  private constructor(order: LoadOrder, { environment, longestSilenceMs, clock, log, signal }: RunnerOptions) {
     this.#log = log;
     this.#child = fork(RUNNER_MAIN, [], {
       env: { ...environment, UV_THREADPOOL_SIZE: String(poolThreads(order.rows)) },
       execArgv: [],
       serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'], // the library writes to standard error what requests hold
     });
-    if (this.#child.stderr !== null) {
-      createInterface({ input: this.#child.stderr }).on('line', (line) => log.debug({ line }, 'runner says'));
-    }
     this.exited = new Promise((resolve) => {
+      this.#giveUp = () => resolve(this.#onExit('it does not end'));
       this.#child.once('exit', (code, exitSignal) => resolve(this.#onExit(String(exitSignal ?? code))));
       // A process that could not be started has no exit, only this.
       this.#child.once('error', (error) => resolve(this.#onExit(error.message)));
     });
+    this.#watch = new SilenceWatch({
+      clock,
+      longestMs: longestSilenceMs,
+      expects: () => this.#owes,
+      tooLong: () => {
+        this.#kill(`it did nothing for ${Math.round(longestSilenceMs / 1_000)} s`);
+      },
+    });
     this.#ready = new Promise((resolve, reject) => {
       this.#child.on('message', (raw) => {
+        this.#watch.heard();
         const message = RunnerMessage.safeParse(raw).data;
-        if (message === undefined)
-          this.#child.kill('SIGKILL'); // not our runner any more
+        if (message === undefined) this.#kill('it sent what no runner of ours sends');
         else if (message.type === 'ready') resolve(message.facts);
         else if (message.type === 'memory') this.#memoryBytes = Math.max(this.#memoryBytes, message.bytes);
         else if (message.type === 'load_failed') reject(new DarkbloomError('model_corrupt', message.message));
         else if (message.type === 'step') for (const each of message.messages) this.#deliver(each);
-        else this.#conclude(message);
+        else if (message.type === 'log') log.debug({ line: message.line }, 'runner says');
+        else if (message.type !== 'progress') this.#conclude(message);
       });
       void this.exited.then(() =>
-        reject(new DarkbloomError('runner_died', 'The runner ended while it loaded the model.')),
+        reject(new DarkbloomError('runner_died', `The runner ended while it loaded the model: ${this.#how}.`)),
       );
       const onAbort = () => reject(new DarkbloomError('cancelled', 'request cancelled'));
       signal.addEventListener('abort', onAbort, { once: true });
@@ -150,7 +170,7 @@ export class RunnerProcess {
     signal: AbortSignal,
     onTiming: (timing: Timing) => void,
   ): AsyncGenerator<ChatEvent> {
-    if (this.#gone) throw died();
+    if (this.#how !== undefined) throw died();
     const id = this.#nextId++;
     const answer: Answer = new Mailbox(READ_AHEAD + MAX_MESSAGES_PER_TOKEN + BEGINNING_AND_END);
     this.#answers.set(id, answer);
@@ -182,7 +202,7 @@ export class RunnerProcess {
   /** One operation. An abort is told to the runner; the answer to it is waited for.
    *  @throws DarkbloomError of the runner's refusal, `cancelled`, `runner_died`. */
   async operate(operation: Operation, signal: AbortSignal): Promise<OperationResult> {
-    if (this.#gone) throw died();
+    if (this.#how !== undefined) throw died();
     const id = this.#nextId++;
     const cancel = () => this.#post({ type: 'cancel', id });
     signal.addEventListener('abort', cancel, { once: true });
@@ -217,7 +237,7 @@ export class RunnerProcess {
   }
 
   #post(message: EngineMessage): void {
-    if (!this.#gone && this.#child.connected)
+    if (this.#how === undefined && this.#child.connected)
       this.#child.send(message, (error) => {
         if (error !== null) this.#log.debug('a message to a runner that was ending was dropped');
       });
@@ -230,21 +250,41 @@ export class RunnerProcess {
     if (message.type === 'done' || message.type === 'failed') answer.end();
   }
 
+  get #requests(): number {
+    return this.#answers.size + this.#operations.size;
+  }
+
+  /** It has something to do: to load, to write for a reader who waits, to end an operation. */
+  get #owes(): boolean {
+    if (this.#facts === undefined || this.#operations.size > 0) return true;
+    return [...this.#answers.values()].some(({ awaited }) => awaited);
+  }
+
   #onExit(how: string): void {
-    this.#gone = true;
-    const requests = this.#answers.size + this.#operations.size;
-    if (requests > 0) this.#log.error({ how, requests }, 'runner died');
+    if (this.#how !== undefined) return;
+    this.#how = this.#why ?? how;
+    this.#watch[Symbol.dispose]();
+    if (this.#requests > 0) this.#log.error({ how: this.#how, requests: this.#requests }, 'runner died');
     for (const answer of this.#answers.values()) answer.fail(died());
     for (const { reject } of this.#operations.values()) reject(died());
   }
 
   /** Frees the model and ends the process; kills it if it does not. */
   async close(): Promise<void> {
-    if (this.#gone) return;
+    if (this.#how !== undefined) return;
     this.#child.kill('SIGTERM');
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), CLOSE_TIMEOUT_MS);
+    const timer = setTimeout(() => this.#kill('it did not end when it was told to'), CLOSE_TIMEOUT_MS);
     await this.exited;
     clearTimeout(timer);
+  }
+
+  /** Nobody waits for longer than this for a process that the system cannot end either. */
+  #kill(why: string): void {
+    this.#why ??= why;
+    this.#log.error({ why, requests: this.#requests }, 'runner is ended');
+    this.#child.kill('SIGKILL');
+    const timer = setTimeout(() => this.#giveUp(), KILL_TIMEOUT_MS);
+    void this.exited.then(() => clearTimeout(timer));
   }
 }
 

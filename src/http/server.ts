@@ -1,12 +1,19 @@
 import { createServer, type Server } from 'node:http';
-import type { Server as NetServer } from 'node:net';
+import type { Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
 import type { HttpApp } from './app.js';
-import { tlsDoor, type TlsFiles } from './tls.js';
+import { takeTls, type TlsFiles } from './tls.js';
 
 const HEADERS_TIMEOUT_MS = 15_000;
-const CLOSE_TIMEOUT_MS = 2_000;
+/** A whole request, its body too. */
+const REQUEST_TIMEOUT_MS = 300_000;
+/** How often connections are looked at for that. */
+const CHECK_PERIOD_MS = 5_000;
+/** A client that takes nothing of what there is of its answer for so long is cut off: its row is needed. */
+const STALLED_READER_MS = 120_000;
+/** Running answers get so long to end before a close cuts them off. */
+export const CLOSE_TIMEOUT_MS = 2_000;
 
 export interface HttpServer {
   readonly server: Server;
@@ -28,15 +35,28 @@ interface Address {
  *  cannot be used. */
 export async function listen(app: HttpApp, { host, port, tls }: Address): Promise<HttpServer> {
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-  const server = createServer((request, response) => void listener(request, response));
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = 0; // an answer may take as long as it takes; bodies are bounded by size
-  const door = tls === undefined ? server : tlsDoor(server, tls);
-  await bind(door, host, port);
-  const address = door.address();
+  const bounds = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS, // of what comes in; an answer may take as long as it takes
+    connectionsCheckingInterval: CHECK_PERIOD_MS,
+  };
+  const server = createServer(bounds, (request, response) => {
+    response.setTimeout(STALLED_READER_MS, () => {
+      if (response.writableLength > 0) response.destroy(); // otherwise it is we who have nothing to say
+    });
+    void listener(request, response);
+  });
+  if (tls !== undefined) takeTls(server, tls);
+  const sockets = new Set<Socket>();
+  server.prependListener('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  await bind(server, host, port);
+  const address = server.address();
   const bound = typeof address === 'object' && address !== null ? address.port : port;
   const dialHost = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host;
-  return { server, port: bound, url: `http://${dialHost}:${bound}`, close: () => close(server, door) };
+  return { server, port: bound, url: `http://${dialHost}:${bound}`, close: () => close(server, sockets) };
 }
 
 /** Binds and lets go again.
@@ -44,10 +64,10 @@ export async function listen(app: HttpApp, { host, port, tls }: Address): Promis
 export async function refuseTakenPort({ host, port }: { host: string; port: number }): Promise<void> {
   const server = createServer();
   await bind(server, host, port);
-  await close(server, server);
+  await close(server, new Set());
 }
 
-function bind(server: NetServer, host: string, port: number): Promise<void> {
+function bind(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => reject(bindError(error, host, port)));
     server.listen(port, host, resolve);
@@ -75,11 +95,10 @@ function bindError(cause: Error, host: string, port: number): DarkbloomError {
   }
 }
 
-/** Lets running answers end for a moment, then cuts what is left. */
-async function close(server: Server, door: NetServer): Promise<void> {
-  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
-  const closed = new Promise<void>((resolve) => door.close(() => resolve()));
-  server.closeIdleConnections();
+/** Lets running answers end for a moment, then cuts what is left: also connections that never came as far as a request. */
+async function close(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), CLOSE_TIMEOUT_MS);
   await closed;
   clearTimeout(timer);
 }

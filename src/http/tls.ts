@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import type { Server as HttpServer } from 'node:http';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import { createSecureContext, createServer as createTlsServer } from 'node:tls';
 import type { Settings } from '../config.js';
 import { DarkbloomError } from '../errors.js';
@@ -26,25 +26,26 @@ export function tlsOf({ http }: Settings): { tls?: TlsFiles } {
   return cert === undefined || key === undefined ? {} : { tls: { cert, key } };
 }
 
-/** The port in front of an HTTP server that takes TLS from everywhere and plain HTTP from this machine alone, so that
- *  programs here need not know the certificate.
+/** Makes an HTTP server take TLS from everywhere and plain HTTP from this machine alone, so that programs here need not
+ *  know the certificate. The server itself listens: it bounds headers and closes connections only then.
  *  @throws DarkbloomError `config_invalid` for files that are no certificate and its key. */
-export function tlsDoor(http: HttpServer, files: TlsFiles): Server {
-  const tls = createTlsServer({ ...readPair(files), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, (socket) =>
-    http.emit('connection', socket),
-  );
+export function takeTls(http: Server, files: TlsFiles): void {
+  const serve = http.listeners('connection');
+  const speak = (socket: Socket) => serve.forEach((listener) => void listener.call(http, socket));
+  const tls = createTlsServer({ ...readPair(files), handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, speak);
   tls.on('tlsClientError', (_error, socket) => socket.destroy());
-  return createServer((socket) => {
+  http.removeAllListeners('connection');
+  http.on('connection', (socket) => {
     socket.on('error', () => socket.destroy());
     socket.setTimeout(HANDSHAKE_TIMEOUT_MS, () => socket.destroy());
     socket.once('readable', () => {
       const first = socket.read(1) as Buffer | null;
-      if (first === null) return; // it has ended
+      if (first === null) return void socket.destroy(); // it has ended
       socket.setTimeout(0);
       socket.removeAllListeners('timeout');
       socket.unshift(first);
       if (first[0] === HANDSHAKE_RECORD) tls.emit('connection', socket);
-      else if (isFromHere(socket)) http.emit('connection', socket);
+      else if (isFromHere(socket)) speak(socket);
       else refusePlain(socket);
     });
   });

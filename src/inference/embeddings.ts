@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DarkbloomError } from '../errors.js';
 import type { JsonObject, OperationResult } from './types.js';
 import { parseBody } from './validation.js';
 import { vectorToBase64 } from './vectors.js';
@@ -8,6 +9,8 @@ import { vectorToBase64 } from './vectors.js';
 /** As many as OpenAI takes. */
 const MAX_INPUTS = 2_048;
 const MAX_SCOPE_CHARACTERS = 256;
+/** Values of all vectors of one answer: sealed they must fit into one frame (docs/protocol.md, limits). */
+const MAX_VECTOR_VALUES = 1024 * 1024;
 
 /** Texts, or texts as tokens of the model. */
 export type EmbedInput = string | number[];
@@ -51,6 +54,18 @@ export function parseEmbed(body: unknown): EmbedRequest {
     ...(typeof dimensions === 'number' ? { dimensions } : {}),
     ...(darkbloom?.owner === undefined ? {} : { owner: darkbloom.owner }),
   };
+}
+
+/** @throws DarkbloomError `invalid_request` for vectors of another size, or more than one answer holds. */
+export function refuseVectors({ inputs, dimensions }: EmbedRequest, values: number, alias: string): void {
+  if (dimensions !== undefined && dimensions !== values) {
+    const message = `'dimensions': the vectors of ${alias} have ${values} values; they are not cut to ${dimensions}.`;
+    throw new DarkbloomError('invalid_request', message, { param: 'dimensions' });
+  }
+  const most = Math.floor(MAX_VECTOR_VALUES / Math.max(1, values));
+  if (inputs.length <= most) return;
+  const message = `'input': must be at most ${most} texts for vectors of ${values} values; got a list of ${inputs.length}.`;
+  throw new DarkbloomError('invalid_request', message, { param: 'input' });
 }
 
 function inputsOf(input: z.infer<typeof EmbedBody>['input']): EmbedInput[] {

@@ -7,7 +7,7 @@ import { answerChallenge } from './challenges.js';
 import type { Downloads } from './downloads.js';
 import type { Jobs } from './jobs.js';
 import type { Connection } from './link.js';
-import { obeyLoad } from './model-orders.js';
+import { ModelOrders } from './model-orders.js';
 
 interface DeskOptions {
   jobs: Jobs;
@@ -15,6 +15,7 @@ interface DeskOptions {
   models: readonly InstalledModel[];
   /** Security facts of this moment. */
   posture: () => Promise<Posture>;
+  isLoaded: (modelId: string) => boolean;
   /** @throws DarkbloomError when the model is unknown, does not fit or cannot be loaded. */
   load: (modelId: string) => Promise<void>;
   downloads: Downloads;
@@ -36,6 +37,7 @@ export interface CoordinatorView {
 /** Takes every frame of the coordinator to who answers it; none of them blocks the next. */
 export class Desk {
   readonly #options: DeskOptions;
+  readonly #orders: ModelOrders;
   #view: CoordinatorView | undefined;
   /** The connection whose challenge is being answered. One at a time for each: answering asks the system, and a peer may
    *  send as many as it likes. */
@@ -43,6 +45,7 @@ export class Desk {
 
   constructor(options: DeskOptions) {
     this.#options = options;
+    this.#orders = new ModelOrders(options);
   }
 
   /** `undefined` until the coordinator said something about this machine. */
@@ -51,7 +54,7 @@ export class Desk {
   }
 
   receive(message: CoordinatorMessage, connection: Connection): void {
-    const { jobs, load, downloads, refuse, log } = this.#options;
+    const { jobs, downloads, log } = this.#options;
     downloads.heard(connection);
     switch (message.type) {
       case 'inference_request':
@@ -64,7 +67,7 @@ export class Desk {
         if (this.#answering !== connection) void this.#answer(message, connection);
         return;
       case 'load_model':
-        void obeyLoad(message.model_id, connection, { load, refuse });
+        void this.#orders.obey(message.model_id, connection);
         return;
       case 'prefetch_model':
         downloads.order(message.model_id);

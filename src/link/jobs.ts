@@ -149,8 +149,12 @@ export class Jobs {
   }
 }
 
-function wireUsage({ promptTokens, completionTokens }: Usage): WireUsage {
-  return { prompt_tokens: promptTokens, completion_tokens: completionTokens };
+function wireUsage({ promptTokens, completionTokens, reasoningTokens = 0 }: Usage): WireUsage {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    ...(reasoningTokens === 0 ? {} : { reasoning_tokens: reasoningTokens }),
+  };
 }
 
 const REASONS: Partial<Record<ErrorCode, string>> = {

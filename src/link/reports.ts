@@ -88,20 +88,25 @@ interface EngineMemory {
 
 function capacity({ slots, kvBytesPerToken, memory }: HeartbeatFacts): BackendCapacity {
   const { limit, used, peak, available } = memory;
+  const mayLeave = slots
+    .filter(({ state, running, pinned }) => state === 'ready' && running === 0 && !pinned)
+    .reduce((sum, { bytes }) => sum + bytes, 0);
   return {
-    slots: slots.filter(({ state }) => state !== 'absent').map((slot) => slotCapacity(slot, kvBytesPerToken(slot.id))),
+    slots: slots.flatMap((slot) =>
+      slot.state === 'absent' ? [] : [slotCapacity(slot, slot.state, kvBytesPerToken(slot.id))],
+    ),
     gpu_memory_active_gb: used / GIB,
     gpu_memory_peak_gb: peak / GIB,
     gpu_memory_cache_gb: 0,
     total_memory_gb: limit / GIB,
-    free_for_load_gb: Math.max(0, Math.min(limit - used, available)) / GIB,
+    free_for_load_gb: Math.max(0, Math.min(limit - used, available) + mayLeave) / GIB,
   };
 }
 
-function slotCapacity(slot: SlotSnapshot, kvBytesPerToken: number): SlotCapacity {
+function slotCapacity(slot: SlotSnapshot, state: TakenState, kvBytesPerToken: number): SlotCapacity {
   return {
     model: slot.id,
-    state: wireState(slot),
+    state: wireState(state, slot.running),
     num_running: slot.running,
     num_waiting: slot.waiting,
     active_tokens: slot.activeTokens,
@@ -117,8 +122,10 @@ function slotCapacity(slot: SlotSnapshot, kvBytesPerToken: number): SlotCapacity
   };
 }
 
+type TakenState = Exclude<SlotSnapshot['state'], 'absent'>;
+
 /** The wire's word for a slot: `reloading` and `crashed` are not eligible for requests. */
-function wireState({ state, running }: SlotSnapshot): string {
+function wireState(state: TakenState, running: number): string {
   switch (state) {
     case 'ready':
       return running > 0 ? 'running' : 'idle';
@@ -128,8 +135,6 @@ function wireState({ state, running }: SlotSnapshot): string {
       return 'reloading';
     case 'failed':
       return 'crashed';
-    case 'absent':
-      return 'idle_shutdown';
     default:
       return state satisfies never;
   }

@@ -110,6 +110,9 @@ export const EngineMessage = z.discriminatedUnion('type', [
 ]);
 export type EngineMessage = z.infer<typeof EngineMessage>;
 
+/** What is left of an order that does not fit: enough to refuse it. */
+export const UnreadableOrder = z.object({ type: z.enum(['generate', 'count', 'embed']), id: Id });
+
 export const ModelFacts = z.object({
   contextTokens: z.number(),
   rows: z.number(),
@@ -168,7 +171,7 @@ export const RequestMessage = z.discriminatedUnion('type', [
     completionTokens: z.number(),
     /** Of those, tokens of reasoning. */
     reasoningTokens: z.number(),
-    /** Milliseconds spent on the prompt and on the output. */
+    /** Milliseconds from the first share of the reading to the first token, and from there to the end. */
     promptMs: z.number(),
     outputMs: z.number(),
   }),
@@ -210,9 +213,14 @@ export type OperationMessage = z.infer<typeof OperationMessage>;
 export const RunnerMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), facts: ModelFacts }),
   z.object({ type: z.literal('load_failed'), message: z.string() }),
+  /** A part of the model was read, or a text of an order for vectors: a runner that is silent for long hangs. */
+  z.object({ type: z.literal('progress') }),
+  /** A line for the log, of the runtime's own logger while it loads: it has seen no request then. */
+  z.object({ type: z.literal('log'), line: z.string() }),
   /** What the process takes now, told after answers. */
   z.object({ type: z.literal('memory'), bytes: z.number() }),
-  /** All that one step of the loop has to tell, in order: one message, however many requests there are. */
+  /** All that one step of the loop has to tell, in order: one message, however many requests there are, and none that has
+   *  anything to tell. */
   z.object({ type: z.literal('step'), messages: z.array(RequestMessage) }),
   OperationMessage,
 ]);

@@ -6,10 +6,13 @@ import { failureOf } from './sequences.js';
 /** The orders for vectors. They take turns, a text each. */
 export class Embeddings {
   readonly #embedder: Embedder;
+  readonly #progress: () => void;
   readonly #open = new Set<number>();
 
-  constructor(embedder: Embedder) {
+  /** `progress` hears of each text that was read. */
+  constructor(embedder: Embedder, progress: () => void) {
     this.#embedder = embedder;
+    this.#progress = progress;
   }
 
   /** All vectors of an order, or why there are none. */
@@ -22,6 +25,7 @@ export class Embeddings {
         const vector = await this.#embedder.embed(tokens);
         if (!this.#open.has(id)) throw new DarkbloomError('cancelled', 'request cancelled');
         vectors.push(normal(vector));
+        this.#progress();
       }
       const promptTokens = texts.reduce((sum, tokens) => sum + this.#embedder.read(tokens), 0);
       return { type: 'embedded', id, promptTokens, vectors };

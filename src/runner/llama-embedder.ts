@@ -24,8 +24,12 @@ export interface Embedder {
 
 /** Loads a model for vectors.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
-export async function openEmbedder(order: LoadOrder, log: (line: string) => void): Promise<Embedder> {
-  const { llama, model } = await openModel(order, log);
+export async function openEmbedder(
+  order: LoadOrder,
+  log: (line: string) => void,
+  progress?: () => void,
+): Promise<Embedder> {
+  const { llama, model } = await openModel(order, log, progress);
   const contextTokens = Math.min(order.contextTokens, model.trainContextSize, MAX_CONTEXT_TOKENS);
   const context = await model.createEmbeddingContext({
     contextSize: contextTokens,

@@ -3,11 +3,12 @@ import type { LoadOrder } from '../runner-protocol/messages.js';
 
 /** The weights, and what they are loaded and run with. */
 
-/** Loads the weights, without a context.
+/** Loads the weights, without a context. `progress` hears of each part that was read.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
 export async function openModel(
   order: LoadOrder,
   log: (line: string) => void,
+  progress?: () => void,
 ): Promise<{ llama: Llama; model: LlamaModel }> {
   const llama = await getLlama({
     build: 'never',
@@ -22,6 +23,7 @@ export async function openModel(
     gpuLayers: order.gpuLayers ?? 'auto',
     useMmap: switchOf(order.mmap),
     useMlock: order.mlock ?? false,
+    ...(progress === undefined ? {} : { onLoadProgress: progress }),
   });
   return { llama, model };
 }

@@ -15,8 +15,12 @@ import { READ_TOKENS } from './step-plan.js';
 
 /** Loads a model and takes all its rows.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
-export async function openRuntime(order: LoadOrder, log: (line: string) => void): Promise<Runtime> {
-  const { llama, model } = await openModel(order, log);
+export async function openRuntime(
+  order: LoadOrder,
+  log: (line: string) => void,
+  progress?: () => void,
+): Promise<Runtime> {
+  const { llama, model } = await openModel(order, log, progress);
   const kvType = KV_TYPES[order.kvType ?? 'f16'];
   const context = await model.createContext({
     sequences: order.rows,

@@ -1,4 +1,10 @@
-import { EngineMessage, type CountOrder, type LoadOrder, type RunnerMessage } from '../runner-protocol/messages.js';
+import {
+  EngineMessage,
+  UnreadableOrder,
+  type CountOrder,
+  type LoadOrder,
+  type RunnerMessage,
+} from '../runner-protocol/messages.js';
 import { Embeddings } from './embeddings.js';
 import { openEmbedder, type Embedder } from './llama-embedder.js';
 import { openRuntime } from './llama-runtime.js';
@@ -39,23 +45,30 @@ process.on('message', (raw) => {
       embeddings?.cancel(message.id);
       return;
     case undefined:
-      process.exit(1); // not the parent we know; it will start another runner
+      refuse(raw);
   }
 });
 process.on('disconnect', () => void end());
 // The terminal's Ctrl-C reaches the whole group; the parent decides when a runner ends.
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => void end());
+process.on('uncaughtExceptionMonitor', ({ name, stack = '' }) => {
+  const places = stack.split('\n').filter((line) => line.startsWith('    at ')); // the message may quote a request
+  send({ type: 'log', line: [name, ...places].join('\n') });
+});
 
 async function load(order: LoadOrder): Promise<void> {
-  const log = (line: string) => process.stderr.write(`${line}\n`);
+  const progress = () => send({ type: 'progress' });
+  const log = (line: string) => {
+    if (runtime === undefined) send({ type: 'log', line });
+  };
   try {
     if (order.task === 'vectors') {
-      const embedder = await openEmbedder(order, log);
+      const embedder = await openEmbedder(order, log, progress);
       runtime = embedder;
-      embeddings = new Embeddings(embedder);
+      embeddings = new Embeddings(embedder, progress);
     } else {
-      const answering = await openRuntime(order, log);
+      const answering = await openRuntime(order, log, progress);
       runtime = answering;
       sequences = new Sequences(answering, order.prefixMemory, (messages) => send({ type: 'step', messages }));
     }
@@ -63,6 +76,17 @@ async function load(order: LoadOrder): Promise<void> {
   } catch (error) {
     send({ type: 'load_failed', message: error instanceof Error ? error.message : 'unknown' });
   }
+}
+
+/** An order that cannot be read is refused, and the others go on. */
+function refuse(raw: unknown): void {
+  const order = UnreadableOrder.safeParse(raw).data;
+  if (order === undefined) process.exit(1); // not the parent we know; it will start another runner
+  const { type, id } = order;
+  const failure = { id, code: 'internal', message: 'The order does not fit the schema of orders.' } as const;
+  const counts = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
+  if (type === 'generate') send({ type: 'step', messages: [{ type: 'failed', ...failure, ...counts }] });
+  else send({ type: 'refused', ...failure });
 }
 
 async function count(order: CountOrder): Promise<void> {

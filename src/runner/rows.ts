@@ -130,14 +130,18 @@ export class Rows {
     return this.#runtime.cutsAnywhere && compactingMove(this.#views(undefined)) !== undefined;
   }
 
-  /** Closes one gap between busy rows. Returns the rows that changed places. */
+  /** Closes one gap between busy rows. Returns the rows that changed places.
+   *  @throws Error when the move failed: they have not. */
   async compact(): Promise<{ from: Row; to: Row } | undefined> {
     const move = compactingMove(this.#views(undefined));
     const from = this.#rows.find(({ id }) => id === move?.from);
     const to = this.#rows.find(({ id }) => id === move?.to);
     if (from === undefined || to === undefined) return undefined;
     await this.#evict(to);
-    await this.#runtime.copy(from.id, to.id);
+    await this.#runtime.copy(from.id, to.id).catch((error: unknown) => {
+      this.#clear(to);
+      throw error;
+    });
     this.#hold(to, from.tokens, from.scope);
     to.busy = true;
     from.busy = false;

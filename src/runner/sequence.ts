@@ -58,7 +58,7 @@ export class Sequence {
   /** Messages of text that the reader has not acknowledged. */
   unread = 0;
   cancelled = false;
-  readonly #startedAt = performance.now();
+  #readingSince: number | undefined;
   #writingSince: number | undefined;
 
   /** @throws DarkbloomError `unprocessable` when the answer is to be what no grammar can say. */
@@ -114,8 +114,10 @@ export class Sequence {
     return this.order.sampling.seed !== undefined;
   }
 
+  /** Without the wait for a row, for a turn or for what another is reading. */
   get promptMs(): number {
-    return (this.#writingSince ?? performance.now()) - this.#startedAt;
+    const until = this.#writingSince ?? performance.now();
+    return until - (this.#readingSince ?? until);
   }
 
   get outputMs(): number {
@@ -146,6 +148,7 @@ export class Sequence {
     if (this.#row === undefined) return undefined;
     const { id: row, tokens: held } = this.#row;
     const tokens = this.#last === undefined ? this.prompt.slice(this.#read, this.#read + chunk) : [this.#last];
+    if (tokens.length > 0) this.#readingSince ??= performance.now();
     const reachesEnd = this.#last !== undefined || tokens.length === this.left;
     const sampler = reachesEnd ? this.#sampler : undefined;
     return { row, position: held.length, tokens, sampler, alone: this.alone };

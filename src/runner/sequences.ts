@@ -18,13 +18,15 @@ import { readingShares } from './step-plan.js';
 
 /** Steps for which a gap between rows is left open: the next request may fill it without a move. */
 const GAP_STEPS = 2;
+/** So long such a gap is left open after the move failed. */
+const FAILED_MOVE_STEPS = 256;
 /** A beginning in common with a prompt that is being read is waited for from so many tokens on. */
 const WORTH_WAITING_TOKENS = 128;
 
 /**
  * All requests of one context, stepped by one loop. Each step is one batch: a token for every row that writes and a
- * bounded share of the prompts, in ascending order of rows. Nothing outside is awaited in a step: what it brought leaves
- * through `send` while the next one is computed, and a row whose reader is behind stands still.
+ * bounded share of the prompts, in ascending order of rows. Nothing outside is awaited in a step: what there is to tell
+ * leaves through `send` at its end, and a row whose reader is behind stands still.
  */
 export class Sequences {
   readonly #runtime: Runtime;
@@ -81,13 +83,13 @@ export class Sequences {
     if (!this.#looping) void this.#run();
   }
 
-  /** How many tokens the prompt of such a request has, whether they fit or not.
-   *  @throws DarkbloomError, rejecting, as `start` refuses it. */
+  /** How many tokens the prompt of such a request has, also of one that just does not fit. It is counted to its end.
+   *  @throws DarkbloomError, rejecting: `context_length_exceeded` for one that cannot fit whatever its tokens are. */
   async count(order: CountOrder): Promise<number> {
     const tokenizing = this.#promptOf(order);
     let state = tokenizing.next();
     while (state.done !== true) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await pause();
       state = tokenizing.next();
     }
     return state.value.tokens.length;
@@ -137,18 +139,25 @@ export class Sequences {
   async #run(): Promise<void> {
     this.#looping = true;
     while (this.#active.size > 0) {
-      this.#news = false;
-      this.#endCancelled();
-      await this.#claimRows();
-      await this.#closeGap();
-      const batch = this.#nextBatch();
-      const step = batch.length > 0 ? this.#step(batch) : undefined;
-      this.#flush(); // what the last step brought is told while this one is computed
-      if (step !== undefined) await step;
-      else if (this.#active.size > 0 && !this.#news) await this.#untilNews();
+      try {
+        await this.#turn();
+      } catch (error) {
+        for (const sequence of this.#active.values()) this.#fail(sequence, error, true);
+        this.#flush();
+      }
     }
-    this.#flush();
     this.#looping = false; // in the same turn as the look at the map: whoever starts next starts the loop
+  }
+
+  async #turn(): Promise<void> {
+    this.#news = false;
+    this.#endCancelled();
+    await this.#claimRows();
+    await this.#closeGap();
+    const batch = this.#nextBatch();
+    if (batch.length > 0) await this.#step(batch);
+    if (batch.length > 0 || this.#outbox.length > 0) this.#flush(); // nothing to tell: that a step was done
+    if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
   }
 
   #endCancelled(): void {
@@ -184,8 +193,11 @@ export class Sequences {
   async #closeGap(): Promise<void> {
     this.#gapSteps = this.#rows.hasGap ? this.#gapSteps + 1 : 0;
     if (this.#gapSteps <= GAP_STEPS) return;
-    const move = await this.#rows.compact();
-    if (move === undefined) return;
+    const move = await this.#rows.compact().catch(() => undefined); // a gap makes steps slower, nothing worse
+    if (move === undefined) {
+      this.#gapSteps = -FAILED_MOVE_STEPS;
+      return;
+    }
     for (const sequence of this.#active.values()) if (sequence.row === move.from) sequence.moveTo(move.to);
   }
 
@@ -244,8 +256,11 @@ export class Sequences {
   }
 
   #fail(sequence: Sequence, error: unknown, rowBroken = false): void {
-    this.#release(sequence, rowBroken);
-    this.#tell({ type: 'failed', id: sequence.id, ...failureOf(error), ...countsOf(sequence) });
+    try {
+      this.#release(sequence, rowBroken);
+    } finally {
+      this.#tell({ type: 'failed', id: sequence.id, ...failureOf(error), ...countsOf(sequence) });
+    }
   }
 
   /** The row is free before anyone hears of the end. */
@@ -260,7 +275,6 @@ export class Sequences {
   }
 
   #flush(): void {
-    if (this.#outbox.length === 0) return;
     this.#send(this.#outbox);
     this.#outbox = [];
   }

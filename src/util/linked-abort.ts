@@ -25,3 +25,13 @@ export class LinkedAbort implements Disposable {
     for (const source of this.#sources) source.removeEventListener('abort', this.#onAbort);
   }
 }
+
+/** The promise's value, `undefined` when the signal is aborted first. What the promise waits for goes on. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => resolve(undefined);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

@@ -39,6 +39,11 @@ export class Mailbox<T> implements AsyncIterable<T> {
     this.#wake?.();
   }
 
+  /** The reader waits for the next item. */
+  get awaited(): boolean {
+    return this.#wake !== undefined;
+  }
+
   get ended(): boolean {
     return this.#end !== undefined;
   }

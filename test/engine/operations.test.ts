@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { environment } from '../../src/config.js';
-import type { EngineModel } from '../../src/engine/model-slot.js';
+import type { EngineModel } from '../../src/engine/model-seat.js';
 import { ModelPool } from '../../src/engine/pool.js';
 import type { Operation, OperationEvent } from '../../src/inference/operations.js';
 import { GREEDY, PLAIN, type ChatEvent, type ChatRequest } from '../../src/inference/types.js';

@@ -1,8 +1,11 @@
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { environment } from '../../src/config.js';
 import { WAITING_PER_ROW } from '../../src/engine/admission.js';
 import type { MemoryBudget } from '../../src/engine/memory-budget.js';
-import { OWNER_WAIT_MS, STRANGER_WAIT_MS, type EngineModel } from '../../src/engine/model-slot.js';
+import type { EngineModel } from '../../src/engine/model-seat.js';
+import { OWNER_WAIT_MS, STRANGER_WAIT_MS } from '../../src/engine/model-slot.js';
 import { ModelPool } from '../../src/engine/pool.js';
 import { footprint } from '../../src/inference/footprint.js';
 import { GREEDY, PLAIN, type ChatEvent, type ChatRequest } from '../../src/inference/types.js';
@@ -12,6 +15,7 @@ import { loopModel, sayModel } from '../support/made-models.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { argumentsOf, descendantsOf, hasProc } from '../support/processes.js';
 import { RecordedLog } from '../support/recorded-log.js';
+import { TemporaryHome } from '../support/temporary-home.js';
 import { costly } from '../support/costly.js';
 
 /** The engine on real runners, with tiny models and a clock that the test turns. */
@@ -36,8 +40,8 @@ const set = (limitBytes: number): MemoryBudget => ({ limitBytes, from: 'setting'
 const estimated = (limitBytes: number): MemoryBudget => ({ limitBytes, from: 'machine', tryBytes: GIB });
 
 /** The models `say` and `loop`, and memory for one of them, unless told otherwise. */
-async function play(options: Partial<PoolOptions> = {}) {
-  const models = [await modelAt('say', sayModel()), await modelAt('loop', loopModel())];
+async function play(options: Partial<PoolOptions> = {}, sayPath = sayModel()) {
+  const models = [{ ...(await modelAt('say', sayModel())), path: sayPath }, await modelAt('loop', loopModel())];
   const largest = Math.max(...models.map(({ shape }) => footprint(shape, 1, CONTEXT).totalBytes));
   const clock = new ManualClock();
   const log = new RecordedLog();
@@ -181,7 +185,7 @@ describe('two models and memory for one', () => {
     ['a stranger', false, STRANGER_WAIT_MS],
   ])('for memory %s waits so long and no longer, and hears when to come again', async (_, owner, ms) => {
     const { engine, clock } = await play();
-    await textOf(engine, { model: 'loop' }); // so that the speed is known
+    await textOf(engine, { model: 'loop', tokens: 12 }); // so that the speed is known
     const endLoop = await busy(engine, 'loop');
     const say = textOf(engine, { model: 'say', owner }).catch((error: unknown) => error);
     await until(engine, 'say', 'waiting');
@@ -243,6 +247,14 @@ describe('the waiting line of a model', () => {
     expect(slotOf(engine, 'loop').waiting).toBe(0);
     await endLoop();
   });
+});
+
+costly('an answer of one token says nothing of the speed, one of twelve does', async () => {
+  const { engine } = await play();
+  await textOf(engine, { model: 'loop', tokens: 1 });
+  expect(slotOf(engine, 'loop').decodeTps).toBeUndefined();
+  await textOf(engine, { model: 'loop', tokens: 12 });
+  expect(slotOf(engine, 'loop').decodeTps).toBeGreaterThan(0);
 });
 
 costly('a storm of requests to a cold model loads it once', async () => {
@@ -379,14 +391,28 @@ describe('a model that is kept', () => {
     expect(await textOf(engine, { model: 'say' })).toBe('Hello there, this');
   });
 
-  test.runIf(hasProc)('is loaded again when its runner died', async () => {
-    const { engine, log } = await play({ keepLoaded: ['say'] });
+  test.runIf(hasProc)('is loaded again a while after its runner died', async () => {
+    const { engine, clock, log } = await play({ keepLoaded: ['say'] });
     engine.loadKept();
     await until(engine, 'say', 'ready');
     const isRunner = (pid: number) => argumentsOf(pid).some((argument) => argument.endsWith('runner/main.js'));
     for (const pid of descendantsOf(process.pid).filter(isRunner)) process.kill(pid, 'SIGKILL');
+    await until(engine, 'say', 'absent');
+    expect(loadsIn(log)).toBe(1);
+    clock.turn(5_000);
     await eventually('it was loaded again', () => loadsIn(log) === 2 || undefined);
     expect(await textOf(engine, { model: 'say' })).toBe('Hello there, this');
+  });
+
+  costly('comes when what kept it from being loaded is gone', async () => {
+    using home = new TemporaryHome();
+    const path = join(home.home.folder, 'late.gguf');
+    const { engine, clock, log } = await play({ keepLoaded: ['say'] }, path);
+    engine.loadKept();
+    await eventually('it failed', () => log.text.includes('a model that is to be kept loaded is not') || undefined);
+    copyFileSync(sayModel(), path);
+    clock.turn(5_000);
+    await until(engine, 'say', 'ready');
   });
 
   test('that does not fit with the others stops the start, with the sums', async () => {

@@ -5,17 +5,19 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import { createApp } from '../../src/http/app.js';
-import { listen, type HttpServer } from '../../src/http/server.js';
+import { CLOSE_TIMEOUT_MS, listen, type HttpServer } from '../../src/http/server.js';
 import type { TlsFiles } from '../../src/http/tls.js';
 import { silentLog } from '../../src/log.js';
 import { isFromHere, isLoopback } from '../../src/util/loopback.js';
 import { StartedCoordinator } from '../coordinator/started-coordinator.js';
+import { costly } from '../support/costly.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 
 let home: TemporaryHome;
@@ -79,6 +81,70 @@ test('a peer that speaks neither, or hangs up at once, disturbs nobody', async (
   await Promise.all(sockets);
   expect(await post('https', 'still here')).toBe('https: still here');
 });
+
+describe('with connections that stay open', () => {
+  const open = () => listen(createApp(silentLog()), { host: '127.0.0.1', port: 0, tls });
+  const silent: Record<string, (port: number) => Promise<Socket>> = {
+    'that says nothing': async (port) => {
+      const socket = connect(port, '127.0.0.1');
+      await once(socket, 'connect');
+      return socket;
+    },
+    'that shook hands and asks nothing': async (port) => {
+      const socket = connectTls({ port, host: '127.0.0.1', ca: readFileSync(tls.cert) });
+      await once(socket, 'secureConnect');
+      return socket;
+    },
+    'that never ends its headers': async (port) => {
+      const socket = connectTls({ port, host: '127.0.0.1', ca: readFileSync(tls.cert) });
+      await once(socket, 'secureConnect');
+      socket.write('GET / HTTP/1.1\r\nHost: here\r\n');
+      return socket;
+    },
+  };
+
+  test.each(Object.keys(silent))('it closes all the same: a client %s', async (kind) => {
+    const door = await open();
+    const accepted = once(door.server, 'connection');
+    const client = await silent[kind]?.(door.port);
+    await accepted;
+    using _timers = fakeTimeouts();
+    const closed = door.close();
+    vi.advanceTimersByTime(CLOSE_TIMEOUT_MS);
+    await closed;
+    client?.destroy();
+  });
+
+  test('a connection that rests between two requests does not hold up the close', async () => {
+    const door = await open();
+    const socket = connectTls({ port: door.port, host: '127.0.0.1', ca: readFileSync(tls.cert) });
+    socket.write('GET /nowhere HTTP/1.1\r\nHost: here\r\n\r\n');
+    await once(socket, 'data');
+    using _timers = fakeTimeouts(); // nothing is cut: no time passes
+    await door.close();
+    socket.destroy();
+  });
+
+  costly('headers and bodies that do not end are not waited for', async () => {
+    const door = await open();
+    door.server.headersTimeout = door.server.requestTimeout = 1;
+    const beginnings = ['GET / HTTP/1.1\r\n', 'POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n{'];
+    await Promise.all(
+      beginnings.map(async (beginning) => {
+        const socket = connectTls({ port: door.port, host: '127.0.0.1', ca: readFileSync(tls.cert) });
+        socket.on('error', () => undefined);
+        socket.write(beginning);
+        await once(socket.resume(), 'close'); // with the next look, after 5 s
+      }),
+    );
+    await door.close();
+  });
+});
+
+function fakeTimeouts(): Disposable {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  return { [Symbol.dispose]: () => vi.useRealTimers() };
+}
 
 describe('files that are no certificate and its key', () => {
   const start = (files: TlsFiles) => listen(createApp(silentLog()), { host: '127.0.0.1', port: 0, tls: files });

@@ -38,6 +38,7 @@ function play(generator = new ScriptedGenerator()) {
     identity,
     models: [],
     posture: () => new Promise((resolve, reject) => looks.push({ resolve, reject })),
+    isLoaded: (model) => loaded.includes(model),
     load: (model) => Promise.resolve(void loaded.push(model)),
     downloads: new Downloads({ models: [], fetch: undefined, refuse, clock: new ManualClock(), log: log.log }),
     refuse,

@@ -71,6 +71,20 @@ describe('a job', () => {
     ]);
   });
 
+  test('tells how many of its tokens were reasoning', async () => {
+    const events = [
+      { type: 'reasoning', text: 'Hm' },
+      { type: 'reasoning', text: '.' },
+      { type: 'text', text: 'Hello' },
+    ] as const;
+    const { jobs, start, connection } = play(new ScriptedGenerator({ events }));
+    start();
+    await jobs.settled();
+    expect(connection.frames.at(-1)).toMatchObject({
+      usage: { prompt_tokens: 11, completion_tokens: 3, reasoning_tokens: 2 },
+    });
+  });
+
   test('for an operation is accepted, answered in one sealed chunk, and completed; a count counts nothing', async () => {
     const vectors = [Float32Array.of(1, 0)];
     for (const [result, promptTokens] of [

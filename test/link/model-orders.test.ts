@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
-import { obeyLoad } from '../../src/link/model-orders.js';
+import { ModelOrders } from '../../src/link/model-orders.js';
 import { RecordedConnection } from './recorded-connection.js';
 
 const MODEL = 'local/tiny';
@@ -8,19 +8,26 @@ const about = { type: 'load_model_status', model_id: MODEL };
 
 async function ordered(load: (model: string) => Promise<void>, refuse: () => void = () => undefined) {
   const connection = new RecordedConnection();
-  await obeyLoad(MODEL, connection, { load, refuse });
+  await new ModelOrders({ isLoaded: () => false, load, refuse }).obey(MODEL, connection);
   return connection.frames;
 }
 
-test('an order to load is answered when the load begins and when the model is there', async () => {
-  const connection = new RecordedConnection();
-  let loaded: () => void = () => undefined;
+/** Orders to a machine whose loads take as long as a test wants. */
+function play(isLoaded = false) {
   const asked: string[] = [];
+  let end: () => void = () => undefined;
   const load = (model: string) => {
     asked.push(model);
-    return new Promise<void>((resolve) => (loaded = resolve));
+    return new Promise<void>((resolve) => (end = resolve));
   };
-  const obeyed = obeyLoad(MODEL, connection, { load, refuse: () => undefined });
+  const orders = new ModelOrders({ isLoaded: () => isLoaded, load, refuse: () => undefined });
+  return { orders, asked, loaded: () => end() };
+}
+
+test('an order to load is answered when the load begins and when the model is there', async () => {
+  const { orders, asked, loaded } = play();
+  const connection = new RecordedConnection();
+  const obeyed = orders.obey(MODEL, connection);
   await connection.until('load_model_status');
   expect(connection.frames).toEqual([{ ...about, status: 'started' }]);
   await Promise.resolve();
@@ -31,6 +38,27 @@ test('an order to load is answered when the load begins and when the model is th
     { ...about, status: 'started' },
     { ...about, status: 'succeeded' },
   ]);
+});
+
+test('a model that is loaded is there at once', async () => {
+  const { orders, asked } = play(true);
+  const connection = new RecordedConnection();
+  await orders.obey(MODEL, connection);
+  expect(asked).toEqual([]);
+  expect(connection.frames).toEqual([{ ...about, status: 'succeeded' }]);
+});
+
+test('a flood of orders is one load, and its end is told once, over the connection that asked last', async () => {
+  const { orders, asked, loaded } = play();
+  const [old, connection] = [new RecordedConnection(), new RecordedConnection()];
+  const obeyed = orders.obey(MODEL, old);
+  for (let index = 0; index < 100; index++) await orders.obey(MODEL, connection);
+  loaded();
+  await obeyed;
+  expect(asked).toEqual([MODEL]);
+  expect(old.frames).toEqual([{ ...about, status: 'started' }]);
+  expect(connection.frames).toHaveLength(101);
+  expect(connection.frames.at(-1)).toEqual({ ...about, status: 'succeeded' });
 });
 
 test.each([

@@ -127,7 +127,7 @@ describe('the heartbeat of an idle machine', () => {
     expect(frame.backend_capacity).toMatchObject({
       gpu_memory_active_gb: 6,
       total_memory_gb: 64,
-      free_for_load_gb: 50,
+      free_for_load_gb: 56, // the model that rests would leave
     });
   });
 });
@@ -185,12 +185,17 @@ test('what was never measured is not told', () => {
   );
 });
 
-test.each([
-  ['the limit leaves less than the system has', { limit: 20, used: 6, peak: 6, available: 50 }, 14],
-  ['other programs leave less than the limit', { limit: 20, used: 6, peak: 6, available: 3 }, 3],
-  ['models together were allowed too much', { limit: 20, used: 25, peak: 25, available: 50 }, 0],
-])('when %s, that is what is free for another model', (_case, gib, free) => {
-  const { limit, used, peak, available } = gib;
-  const memory = { limit: limit * GIB, used: used * GIB, peak: peak * GIB, available: available * GIB };
-  expect(heartbeatFrame({ ...facts, memory }).backend_capacity?.free_for_load_gb).toBe(free);
+test.each<[string, { limit: number; used: number; available: number }, Partial<SlotSnapshot>, number]>([
+  ['the limit leaves less than the system has', { limit: 20, used: 6, available: 50 }, { running: 1 }, 14],
+  ['other programs leave less than the limit', { limit: 20, used: 6, available: 3 }, { running: 1 }, 3],
+  ['models together were allowed too much', { limit: 20, used: 25, available: 50 }, { running: 1 }, 0],
+  ['the only model rests', { limit: 20, used: 6, available: 50 }, {}, 20],
+  ['the only model rests and other programs take much', { limit: 20, used: 6, available: 3 }, {}, 9],
+  ['the only model is kept', { limit: 20, used: 6, available: 50 }, { pinned: true }, 14],
+  ['the only model is being loaded', { limit: 20, used: 6, available: 50 }, { state: 'loading' }, 14],
+])('when %s, that is what is free for another model', (_case, gib, changes, free) => {
+  const { limit, used, available } = gib;
+  const memory = { limit: limit * GIB, used: used * GIB, peak: used * GIB, available: available * GIB };
+  const frame = heartbeatFrame({ ...facts, memory, slots: [{ ...slot, ...changes }] });
+  expect(frame.backend_capacity?.free_for_load_gb).toBe(free);
 });

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { GREEDY, PLAIN } from '../../src/inference/types.js';
 import { openRuntime } from '../../src/runner/llama-runtime.js';
 import type { Runtime } from '../../src/runner/runtime.js';
@@ -24,10 +24,12 @@ afterEach(async () => {
 /** What the loop told, and a reader who takes everything at once unless a test says otherwise. */
 class Outbox {
   readonly messages: RequestMessage[] = [];
+  sends = 0;
   onMessage: (message: RequestMessage) => void = () => undefined;
   #wake: () => void = () => undefined;
 
   send = (messages: RequestMessage[]): void => {
+    this.sends++;
     for (const message of messages) {
       this.messages.push(message);
       this.onMessage(message);
@@ -238,6 +240,55 @@ describe('one step', () => {
   });
 });
 
+test('a row that cannot be moved stays where it is, and everyone is answered', async () => {
+  const { sequences, outbox, runtime: watched } = await open({ rows: 3, contextTokens: 512 });
+  let moves = 0;
+  watched.copy = () => Promise.reject(new Error(`move ${++moves}`));
+  const bounds = [80, 15, 60];
+  startInTurn(
+    sequences,
+    outbox,
+    bounds.map((maxTokens, index) => order(index + 1, { maxTokens })),
+  );
+  await outbox.untilEnded(1, 2, 3);
+  expect(moves).toBe(1);
+  expect([1, 2, 3].map((id) => outbox.ended(id))).toMatchObject(
+    bounds.map((completionTokens) => ({ type: 'done', completionTokens })),
+  );
+  sequences.start(order(4, { maxTokens: 3 }));
+  await outbox.untilEnded(4);
+  expect(outbox.text(1).startsWith(outbox.text(4))).toBe(true);
+});
+
+test('what goes wrong between two steps ends the requests that run, each with a word, and nobody later', async () => {
+  const { sequences, outbox, runtime: watched } = await open({ rows: 2, contextTokens: 512 });
+  acknowledgeAll(sequences, outbox);
+  for (const id of [1, 2]) sequences.start(order(id));
+  await outbox.until(() => [1, 2].every((id) => texts(outbox.of(id)) > 0));
+  const real = runtime ?? expect.fail('no runtime');
+  watched.cut = () => {
+    watched.cut = (row, length) => real.cut(row, length);
+    throw new Error('no cut');
+  };
+  sequences.cancel(1); // its row is emptied
+  await outbox.untilEnded(1, 2);
+  expect([1, 2].map((id) => outbox.ended(id))).toMatchObject([
+    { type: 'failed', code: 'cancelled' },
+    { type: 'failed', code: 'internal' },
+  ]);
+  sequences.start(order(3, { maxTokens: 3 }));
+  await outbox.untilEnded(3);
+  expect(outbox.ended(3)).toMatchObject({ type: 'done', completionTokens: 3 });
+});
+
+test('a step that has nothing to tell is told as well', async () => {
+  const { sequences, outbox, batches } = await open({ rows: 1, contextTokens: 2_048 });
+  sequences.start(order(1, { ...user(digits(900)), maxTokens: 1 }));
+  await outbox.untilEnded(1);
+  expect(batches.length).toBeGreaterThan(1);
+  expect(outbox.sends).toBe(batches.length);
+});
+
 describe('a prefix', () => {
   const shared = digits(400);
   /** Greedy, but never the same token for long: the answer depends on the whole prompt. */
@@ -329,6 +380,17 @@ describe('a prefix', () => {
     sequences.start(ask(5, `${shared}4`));
     await outbox.untilEnded(5);
     expect(outbox.text(4)).toBe(outbox.text(5));
+  });
+
+  test("that another reads does not count as one's own time of reading", async () => {
+    const { sequences, outbox, batches } = await open({ rows: 2, contextTokens: 2_048, model: exactModel() });
+    acknowledgeAll(sequences, outbox);
+    using _clock = vi.spyOn(performance, 'now').mockImplementation(() => batches.length * 1_000); // a step takes 1 s
+    for (const id of [1, 2]) sequences.start(ask(id, `${digits(900)}${id}`, 'mine'));
+    await outbox.untilEnded(1, 2);
+    const times = [1, 2].map((id) => outbox.ended(id)).map((end) => (end?.type === 'done' ? end.promptMs : 0));
+    expect(times[0]).toBeGreaterThan(1_000);
+    expect(times[1]).toBe(1_000); // what differs at the end
   });
 
   test('that lost its row comes back from the store, up to where it is the same', async () => {

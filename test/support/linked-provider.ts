@@ -40,9 +40,10 @@ export class LinkedProvider implements AsyncDisposable {
     this.jobs = new Jobs({ generator: this.generator, identity, refuse, clock, log });
     const { jobs } = this;
     const posture = () => readPosture(noCommands, 'linux', {});
+    const isLoaded = () => false;
     const load = () => Promise.resolve();
     const downloads = new Downloads({ models: [], fetch: undefined, refuse, clock, log });
-    const desk = new Desk({ jobs, identity, models: [], posture, load, downloads, refuse, log });
+    const desk = new Desk({ jobs, identity, models: [], posture, isLoaded, load, downloads, refuse, log });
     this.link = new Link({
       coordinatorUrl,
       register: () => ({

@@ -44,7 +44,12 @@ export class ScriptedGenerator implements Engine {
     const { says = [], breaksWith, hangs = false, stopSequence = null, finishReason = 'stop' } = this.#script;
     const { events = says.map((text) => ({ type: 'text' as const, text })) } = this.#script;
     this.requests.push(request);
-    const usage: Usage = { promptTokens: PROMPT_TOKENS, completionTokens: events.length };
+    const reasoningTokens = events.filter(({ type }) => type === 'reasoning').length;
+    const usage: Usage = {
+      promptTokens: PROMPT_TOKENS,
+      completionTokens: events.length,
+      ...(reasoningTokens === 0 ? {} : { reasoningTokens }),
+    };
     if (breaksWith !== undefined && events.length === 0) throw breaksWith;
     yield { type: 'accepted' };
     yield { type: 'started', promptTokens: PROMPT_TOKENS };

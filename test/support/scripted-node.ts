@@ -61,9 +61,10 @@ export class ScriptedNode implements AsyncDisposable {
     const jobs = new Jobs({ generator, identity, refuse, clock, log });
     const posture = () =>
       readPosture({ run: () => Promise.resolve({ code: 'missing', stdout: '', stderr: '' }) }, 'linux', {});
+    const isLoaded = () => false;
     const load = () => Promise.resolve();
     const downloads = new Downloads({ models: [], fetch: undefined, refuse, clock, log });
-    const desk = new Desk({ jobs, identity, models: [], posture, load, downloads, refuse, log });
+    const desk = new Desk({ jobs, identity, models: [], posture, isLoaded, load, downloads, refuse, log });
     const linkToken = coordinator.accounts.mintProviderToken(coordinator.owner.id, 'scripted');
     const link = new Link({
       coordinatorUrl: coordinator.url,

@@ -80,6 +80,7 @@ export class ScriptedSystem implements AsyncDisposable, Generator {
       identity,
       models: [],
       posture: () => Promise.resolve(posture),
+      isLoaded: () => false,
       load: () => Promise.resolve(),
       downloads: new Downloads({ models: [], fetch: undefined, refuse, clock: systemClock, log }),
       refuse,
