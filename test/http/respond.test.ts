@@ -7,6 +7,7 @@ import { anthropicMessages } from '../../src/inference/anthropic.js';
 import { openAiChat } from '../../src/inference/openai.js';
 import type { ChatEvent } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
+import { overAPort } from '../support/over-a-port.js';
 
 const USAGE = { promptTokens: 11, completionTokens: 2 };
 const ACCEPTED: ChatEvent = { type: 'accepted' };
@@ -22,11 +23,15 @@ class Play {
   readonly events: AsyncGenerator<ChatEvent>;
   /** Resolves when the reader has read on behind the last event. */
   readonly ended: Promise<void>;
+  /** Resolves when it waits for the first time. */
+  readonly waiting: Promise<void>;
   #end: () => void = () => undefined;
+  #wait: () => void = () => undefined;
   readonly seen: string[] = [];
 
   constructor(...steps: Step[]) {
     this.ended = new Promise((resolve) => (this.#end = resolve));
+    this.waiting = new Promise((resolve) => (this.#wait = resolve));
     this.events = this.#play(steps);
   }
 
@@ -35,6 +40,7 @@ class Play {
       for (const step of steps) {
         if (step instanceof Error) throw step;
         if (step instanceof Promise) {
+          this.#wait();
           await step;
           continue;
         }
@@ -61,7 +67,7 @@ async function request(play: Play, options: { streaming: boolean; anthropic?: bo
       headers,
     });
   });
-  return app.request(path, { method: 'POST' });
+  return overAPort(app, path, { method: 'POST' });
 }
 
 describe('a stream', () => {
@@ -85,6 +91,7 @@ describe('a stream', () => {
     const loaded = new Promise<void>((resolve) => (open = resolve));
     const play = new Play(ACCEPTED, loaded, STARTED, text('Hello'), DONE);
     const response = request(play, { streaming: true });
+    await play.waiting;
     const early = await Promise.race([response.then(() => 'answered'), nextTurn('waiting')]);
     expect([early, play.seen]).toEqual(['waiting', ['accepted']]);
     open();
@@ -137,6 +144,17 @@ describe('a stream', () => {
     open();
     await play.ended;
     expect(play.seen).toEqual(['started', 'text', ...rest.map(() => 'text'), 'cancelled']);
+  });
+
+  test('whose client stopped reading, and then leaves, is read to its end', async () => {
+    const more = Array.from({ length: 16 }, () => text('x'.repeat(2 ** 20))); // than any connection takes up
+    const play = new Play(STARTED, ...more, CANCELLED);
+    const response = await request(play, { streaming: true });
+    const reader = response.body?.getReader();
+    await reader?.read();
+    await reader?.cancel();
+    await play.ended;
+    expect(play.seen).toHaveLength(18);
   });
 });
 
