@@ -122,8 +122,6 @@ const WantedRow = z
     maxOutputLength: row.max_output_length,
     active: row.active,
   }));
-/** An alias has a row without a build when it has none. */
-const NoRow = z.object({ id: z.null() });
 
 const PriceRow = z.object({ input: z.bigint(), output: z.bigint() });
 
@@ -277,7 +275,7 @@ export class Registry {
     const rows = ofAlias.length > 0 ? ofAlias : this.#database.all(sql, name);
     if (rows.length === 0) return undefined;
     return rows
-      .filter((row) => !NoRow.safeParse(row).success)
+      .filter(({ id }) => id !== null) // the one row of an alias without a build
       .map((row) => WantedRow.parse(row))
       .filter(({ active }) => active);
   }
