@@ -195,9 +195,15 @@ class Part {
 }
 
 async function reportOf(child: ChildProcess): Promise<PartReport> {
-  const ended = once(child, 'exit').then(() => {
+  const over = new AbortController();
+  const ended = once(child, 'exit', { signal: over.signal }).then(() => {
     throw new Error('A process of the suite ended.');
   });
-  const [report] = (await Promise.race([once(child, 'message'), ended])) as [PartReport];
-  return report;
+  try {
+    const [report] = (await Promise.race([once(child, 'message', { signal: over.signal }), ended])) as [PartReport];
+    return report;
+  } finally {
+    ended.catch(() => undefined); // it is told above, or nobody waits for it any more
+    over.abort();
+  }
 }

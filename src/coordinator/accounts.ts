@@ -172,7 +172,7 @@ export class Accounts {
   }
 
   accountOfProviderToken(token: string): Account | undefined {
-    return this.#holderOf('provider_tokens', token);
+    return this.#holderOfHash('provider_tokens', hashOf(token));
   }
 
   /** The machines that are linked to the account, oldest first. */
@@ -204,12 +204,13 @@ export class Accounts {
   /** Who a bearer token stands for: a login, an API key that is neither disabled nor expired, or a machine. The lookup
    *  is by hash alone, so that keys with an older prefix stay valid. */
   authenticate(token: string): Caller | undefined {
-    const login = this.#holderOf('login_tokens', token);
-    if (login !== undefined) return { account: login, via: 'login' };
-    const key = this.keys.authenticate(token);
+    const hash = hashOf(token);
+    const key = this.keys.authenticate(hash); // the most often asked first
     const account = key && this.#get('id = ?', key.accountId);
     if (key !== undefined && account !== undefined) return { account, via: 'key', key };
-    const device = this.accountOfProviderToken(token);
+    const login = this.#holderOfHash('login_tokens', hash);
+    if (login !== undefined) return { account: login, via: 'login' };
+    const device = this.#holderOfHash('provider_tokens', hash);
     return device && { account: device, via: 'device' };
   }
 
@@ -228,10 +229,6 @@ export class Accounts {
 
   #get(condition: 'id = ?' | 'name = ?' | 'is_owner = 1', ...values: string[]): Account | undefined {
     return optionalAccount(this.#database.get(`SELECT ${ACCOUNT_COLUMNS} FROM accounts WHERE ${condition}`, ...values));
-  }
-
-  #holderOf(table: 'login_tokens' | 'provider_tokens', token: string): Account | undefined {
-    return this.#holderOfHash(table, hashOf(token));
   }
 
   #holderOfHash(table: 'login_tokens' | 'provider_tokens', hash: string): Account | undefined {

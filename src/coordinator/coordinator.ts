@@ -19,7 +19,6 @@ import { Gate } from './gate.js';
 import { History } from './history.js';
 import { identify, type IdentityProvider } from './identity-provider.js';
 import { infer, type DoorDeps } from './inference-door.js';
-import { limitsOfKey } from './key-limits.js';
 import { addKeyRoutes } from './key-routes.js';
 import { Ledger } from './ledger.js';
 import { addMachineRoutes } from './machine-routes.js';
@@ -107,7 +106,7 @@ export class Coordinator {
       const fleet = new Fleet(clock);
       const gate = new Gate();
       const { feePercent = 0, accountRates: account = {} } = options;
-      const rates = new RateLimits({ account, limitsOfKey: (keyId) => limitsOfKey(database, keyId), clock });
+      const rates = new RateLimits({ account, clock });
       const metrics = new Metrics({
         requestsRunning: () => gate.inside,
         providersConnected: () => fleet.sessions.length,

@@ -18,7 +18,7 @@ import type { Gate } from './gate.js';
 import type { Ledger, RouteMode } from './ledger.js';
 import type { Metrics } from './metrics.js';
 import { RateLimited, type RateLimits } from './rate-limits.js';
-import type { Build, Registry } from './registry.js';
+import type { Registry, WantedBuild } from './registry.js';
 import type { Shape } from './breakers.js';
 import { refusalOf } from './refusals.js';
 import { refuseWhenFull, relay } from './relay.js';
@@ -199,9 +199,9 @@ function checkedModel(body: JsonObject, caller: Caller, { promptField = 'message
 /** The builds that a name stands for. On the caller's own machines a build may be outside the catalogue.
  *  @throws DarkbloomError `model_not_found`, `model_unavailable` for an alias without a usable build. */
 function resolve(model: string, mode: RouteMode, { account }: Caller, { registry, fleet }: DoorDeps): WantedBuild[] {
-  const resolved = registry.resolve(model);
-  if (resolved !== undefined && resolved.builds.length > 0) return resolved.builds;
-  if (resolved !== undefined) {
+  const builds = registry.wanted(model);
+  if (builds !== undefined && builds.length > 0) return builds;
+  if (builds !== undefined) {
     throw new DarkbloomError('model_unavailable', `The model '${model}' has no usable build now.`, { param: 'model' });
   }
   const own = fleet.machines.filter(({ accountId }) => accountId === account.id);
@@ -211,8 +211,6 @@ function resolve(model: string, mode: RouteMode, { account }: Caller, { registry
     param: 'model',
   });
 }
-
-type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
 
 /** The chat body that will be sealed; checked as the provider will check it, before any money moves. Of the names for the
  *  output bound one is left, so that what is held for is what is asked for.

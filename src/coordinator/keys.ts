@@ -191,9 +191,9 @@ export class ApiKeys {
     return this.#database.run(sql, hashOf(secret), accountId) > 0;
   }
 
-  /** The key behind a secret, noted as used now; `undefined` for an unknown, disabled or expired one. */
-  authenticate(secret: string): ApiKey | undefined {
-    const key = optionalKey(this.#database.get('SELECT * FROM api_keys WHERE hash = ?', hashOf(secret)));
+  /** The key whose secret has this SHA-256, noted as used now; `undefined` for an unknown, disabled or expired one. */
+  authenticate(hash: string): ApiKey | undefined {
+    const key = optionalKey(this.#database.get('SELECT * FROM api_keys WHERE hash = ?', hash));
     const now = this.#clock.now();
     if (key === undefined || key.disabled || (key.expiresAt !== undefined && key.expiresAt <= now)) return undefined;
     if (key.lastUsedAt !== undefined && now - key.lastUsedAt < LAST_USED_RESOLUTION_MS) return key;

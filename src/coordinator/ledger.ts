@@ -4,7 +4,7 @@ import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
 import { cost, fee, finalCharge, formatUsd, PLATFORM_ACCOUNT, type Price } from './billing.js';
 import { flag, optional, wholeNumber } from './columns.js';
-import { limitsOfKey } from './key-limits.js';
+import { capOfKey } from './spending-cap.js';
 import { windowStart } from './spending-window.js';
 
 const Kind = z.enum(['admin_credit', 'charge', 'refund', 'payout', 'platform_fee']);
@@ -83,6 +83,10 @@ export const UsageRow = z
   }));
 export type UsageRow = z.infer<typeof UsageRow>;
 
+const BalanceRow = z
+  .object({ balance_after: z.bigint(), withdrawable_after: z.bigint() })
+  .transform((row): Balance => ({ balance: row.balance_after, withdrawable: row.withdrawable_after }));
+const HeldRow = z.object({ held: z.bigint() });
 const SpentRow = z.object({ spent: z.bigint(), until_row: z.bigint().nullable() });
 
 /** Keys whose spending is kept summed up. */
@@ -161,8 +165,9 @@ export class Ledger {
 
   /** An account that never had a row has nothing. */
   balance(accountId: string): Balance {
-    const last = this.#database.get('SELECT * FROM ledger WHERE account_id = ? ORDER BY seq DESC LIMIT 1', accountId);
-    return last === undefined ? { balance: 0n, withdrawable: 0n } : balanceIn(LedgerRow.parse(last));
+    const sql = 'SELECT balance_after, withdrawable_after FROM ledger WHERE account_id = ? ORDER BY seq DESC LIMIT 1';
+    const last = this.#database.get(sql, accountId);
+    return last === undefined ? { balance: 0n, withdrawable: 0n } : BalanceRow.parse(last);
   }
 
   /** Gives the account money to spend, not to withdraw.
@@ -180,18 +185,18 @@ export class Ledger {
   hold(request: { requestId: string; accountId: string; keyId?: string | undefined; amount: bigint }): void {
     const { requestId, accountId, keyId, amount } = request;
     this.#database.transaction(() => {
-      if (this.#openHold(requestId) !== undefined || this.usageOf(requestId) !== undefined) {
+      if (this.#openHold(requestId) !== undefined || this.#isSettled(requestId)) {
         throw new DarkbloomError('internal', `request ${requestId} is open or settled already`);
       }
       if (keyId !== undefined) this.#checkKeyCap(keyId, amount);
-      const { balance } = this.balance(accountId);
-      if (balance < amount) {
+      const before = this.balance(accountId);
+      if (before.balance < amount) {
         throw new DarkbloomError(
           'insufficient_quota',
-          `This request may cost up to $${formatUsd(amount)}; the account has $${formatUsd(balance)}.`,
+          `This request may cost up to $${formatUsd(amount)}; the account has $${formatUsd(before.balance)}.`,
         );
       }
-      this.#append(accountId, 'charge', -amount, `reserve:${accountId}`);
+      this.#append(accountId, 'charge', -amount, `reserve:${accountId}`, before);
       this.#database.run(
         'INSERT INTO open_holds (request_id, account_id, key_id, amount) VALUES (?, ?, ?, ?)',
         requestId,
@@ -229,7 +234,7 @@ export class Ledger {
     return this.#database.transaction(() => {
       const hold = this.#openHold(requestId);
       const finished = hold === undefined && routeMode !== 'self';
-      if (finished || this.usageOf(requestId) !== undefined) return undefined;
+      if (finished || this.#isSettled(requestId)) return undefined;
 
       const free = routeMode !== 'none' && providerAccountId === accountId;
       const charged = free ? this.#release(hold) : this.#collect(completion, hold);
@@ -271,11 +276,11 @@ export class Ledger {
   /** What a key has spent in this window, what its running requests may still cost, and this one.
    *  @throws DarkbloomError `key_limit_reached`. */
   #checkKeyCap(keyId: string, amount: bigint): void {
-    const limits = limitsOfKey(this.#database, keyId);
+    const limits = capOfKey(this.#database, keyId);
     if (limits?.spend === undefined) return;
     const spent = this.spentWithKey(keyId, windowStart(limits.window, this.#clock.now()));
     const sql = 'SELECT coalesce(sum(amount), 0) AS held FROM open_holds WHERE key_id = ?';
-    const { held } = z.object({ held: z.bigint() }).parse(this.#database.get(sql, keyId));
+    const { held } = HeldRow.parse(this.#database.get(sql, keyId));
     if (spent + held + amount <= limits.spend) return;
     const cap = `$${formatUsd(limits.spend)}${limits.window === undefined ? '' : ` ${limits.window}`}`;
     const used = `$${formatUsd(spent)} is spent${held > 0n ? ` and $${formatUsd(held)} on hold` : ''}`;
@@ -294,18 +299,24 @@ export class Ledger {
   #collect(completion: Completion, hold: Hold | undefined): bigint {
     const { requestId, accountId, promptTokens, completionTokens, price } = completion;
     const costed = cost(promptTokens, completionTokens, price);
-    const { charged, refund, extra } = finalCharge(costed, hold?.amount ?? 0n, this.balance(accountId).balance);
-    if (hold !== undefined) this.#close(hold, refund, requestId);
+    const before = this.balance(accountId);
+    const { charged, refund, extra } = finalCharge(costed, hold?.amount ?? 0n, before.balance);
+    // one of them at most adds a row
+    if (hold !== undefined) this.#close(hold, refund, requestId, before);
     if (extra > 0n) {
-      this.#append(accountId, 'charge', -extra, hold === undefined ? requestId : `overage:${requestId}`);
+      this.#append(accountId, 'charge', -extra, hold === undefined ? requestId : `overage:${requestId}`, before);
     }
     return charged;
   }
 
   /** The hold is no longer open; `refund` of it goes back. */
-  #close(hold: Hold, refund: bigint, reference: string): void {
-    if (refund > 0n) this.#append(hold.accountId, 'refund', refund, reference);
+  #close(hold: Hold, refund: bigint, reference: string, before?: Balance): void {
+    if (refund > 0n) this.#append(hold.accountId, 'refund', refund, reference, before);
     this.#database.run('DELETE FROM open_holds WHERE request_id = ?', hold.requestId);
+  }
+
+  #isSettled(requestId: string): boolean {
+    return this.#database.get('SELECT 1 FROM usage WHERE request_id = ?', requestId) !== undefined;
   }
 
   #openHold(requestId: string): Hold | undefined {
@@ -313,8 +324,15 @@ export class Ledger {
     return row === undefined ? undefined : HoldRow.parse(row);
   }
 
-  #append(accountId: string, kind: Kind, amount: bigint, reference: string): void {
-    const after = balanceAfter(this.balance(accountId), kind, amount);
+  /** `before`: the account's balance, where it was just read. */
+  #append(
+    accountId: string,
+    kind: Kind,
+    amount: bigint,
+    reference: string,
+    before: Balance = this.balance(accountId),
+  ): void {
+    const after = balanceAfter(before, kind, amount);
     this.#database.run(
       `INSERT INTO ledger (account_id, kind, amount_micro_usd, balance_after, withdrawable_after, reference, created_at)
        VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -356,8 +374,4 @@ export function balanceAfter(before: Balance, kind: Kind, amount: bigint): Balan
   const earned = kind === 'payout' ? amount : 0n;
   const withdrawable = before.withdrawable + earned;
   return { balance, withdrawable: withdrawable < balance ? withdrawable : balance };
-}
-
-function balanceIn(row: LedgerRow): Balance {
-  return { balance: row.balanceAfter, withdrawable: row.withdrawableAfter };
 }

@@ -1,4 +1,3 @@
-import type { HttpBindings } from '@hono/node-server';
 import { deleteCookie, getCookie, setCookie } from 'hono/cookie';
 import { DarkbloomError } from '../errors.js';
 import { credentialOf, type HttpApp, type HttpContext } from '../http/app.js';
@@ -178,7 +177,7 @@ function requireOwnHost(context: HttpContext, names: ReadonlySet<string>): void 
 
 /** @throws DarkbloomError `forbidden`. */
 function requireLoopback(context: HttpContext): void {
-  const { incoming } = context.env as HttpBindings;
+  const { incoming } = context.env;
   if (isLoopbackAddress(incoming.socket.remoteAddress) && isLoopbackHost(context.req.header('host'))) return;
   throw new DarkbloomError(
     'forbidden',

@@ -1,7 +1,7 @@
 import { DarkbloomError } from '../errors.js';
 import type { Clock } from '../util/clock.js';
 import type { Caller } from './accounts.js';
-import type { KeyLimits } from './key-limits.js';
+import type { ApiKey } from './keys.js';
 
 /** What one account or key may do in a minute; `undefined`: no limit. */
 export interface Rates {
@@ -39,7 +39,6 @@ interface Met {
 interface RateLimitOptions {
   /** Of every account. */
   account: Rates;
-  limitsOfKey: (keyId: string) => KeyLimits | undefined;
   clock: Clock;
 }
 
@@ -75,13 +74,12 @@ export class RateLimits {
 
   /** The key's limits before the account's. */
   #met(caller: Caller, amounts: Partial<Record<Kind, number>>): Met[] {
-    const { account, limitsOfKey } = this.#options;
-    const ofKey = caller.via === 'key' ? limitsOfKey(caller.key.id) : undefined;
-    const holders = [
-      { holder: 'key', id: caller.via === 'key' ? caller.key.id : '', rates: ofKey ?? {} },
-      { holder: 'account', id: caller.account.id, rates: account },
-    ] as const;
-    return holders.flatMap(({ holder, id, rates }: { holder: Met['holder']; id: string; rates: Rates }) =>
+    const ofAccount = { holder: 'account', id: caller.account.id, rates: this.#options.account } as const;
+    const holders =
+      caller.via === 'key'
+        ? [{ holder: 'key', id: caller.key.id, rates: ratesOf(caller.key) } as const, ofAccount]
+        : [ofAccount];
+    return holders.flatMap(({ holder, id, rates }) =>
       Object.entries(amounts).flatMap(([kind, amount]) => {
         const perMinute = rates[KINDS[kind as Kind].rate];
         return perMinute === undefined
@@ -146,4 +144,8 @@ export class RateLimited extends DarkbloomError {
     super('over_capacity', message, { retryAfterS });
     this.headers = headers;
   }
+}
+
+function ratesOf({ rpmLimit, itpmLimit, otpmLimit }: ApiKey): Rates {
+  return { requestsPerMinute: rpmLimit, inputTokensPerMinute: itpmLimit, outputTokensPerMinute: otpmLimit };
 }

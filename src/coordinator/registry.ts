@@ -111,6 +111,18 @@ const OriginRow = z.object({ origin: z.enum(['shipped', 'admin']) });
 /** Who said it: the program, or an administrator, whose word stays. */
 type Origin = z.infer<typeof OriginRow>['origin'];
 
+/** What routing must know of a build. */
+export type WantedBuild = Pick<Build, 'id' | 'weightHash' | 'maxOutputLength'>;
+
+const WantedRow = z
+  .object({ id: z.string(), weight_hash: optional(z.string()), max_output_length: wholeNumber, active: flag })
+  .transform((row) => ({
+    id: row.id,
+    weightHash: row.weight_hash,
+    maxOutputLength: row.max_output_length,
+    active: row.active,
+  }));
+
 const PriceRow = z.object({ input: z.bigint(), output: z.bigint() });
 
 /** The models consumers can ask for, and their prices. */
@@ -252,15 +264,26 @@ export class Registry {
 
   /** The active builds that may answer for a name, the preferred first: those of an alias, or the build of that name.
    *  An alias may have none left; a name that is neither an alias nor an active build is `undefined`. */
-  resolve(name: string): { alias?: Alias; builds: Build[] } | undefined {
-    const alias = this.alias(name);
-    if (alias === undefined) {
-      const build = this.build(name);
-      return build?.active === true ? { builds: [build] } : undefined;
-    }
-    const wanted = alias.previousBuild === undefined ? [alias.desiredBuild] : [alias.desiredBuild, alias.previousBuild];
-    const known = wanted.flatMap((id) => this.build(id) ?? []);
-    return { alias, builds: known.filter((build) => build.active) };
+  wanted(name: string): WantedBuild[] | undefined {
+    const ofAlias = this.#database.all(
+      `SELECT builds.id, weight_hash, max_output_length, active
+       FROM aliases LEFT JOIN builds ON builds.id IN (desired_build, previous_build)
+       WHERE aliases.id = ? ORDER BY builds.id = desired_build DESC`,
+      name,
+    );
+    const sql = 'SELECT id, weight_hash, max_output_length, active FROM builds WHERE id = ? AND active = 1';
+    const rows = ofAlias.length > 0 ? ofAlias : this.#database.all(sql, name);
+    if (rows.length === 0) return undefined;
+    return rows
+      .filter(({ id }) => id !== null) // the one row of an alias without a build
+      .map((row) => WantedRow.parse(row))
+      .filter(({ active }) => active);
+  }
+
+  /** The same with all that is known of the builds, and the alias if it is one. */
+  resolve(name: string): { alias: Alias | undefined; builds: Build[] } | undefined {
+    const builds = this.wanted(name)?.flatMap(({ id }) => this.build(id) ?? []);
+    return builds && { alias: this.alias(name), builds };
   }
 
   /** The builds that a list of models leaves out, because an alias stands for them. */
@@ -300,7 +323,10 @@ export class Registry {
 
   /** What a request costs on a machine of this account: its own price, else the platform's, else the fallback. */
   priceFor(buildId: string, providerAccountId: string): Price {
-    return this.ownPrice(providerAccountId, buildId) ?? this.platformPrice(buildId) ?? FALLBACK_PRICE;
+    const sql = `SELECT input, output FROM prices WHERE build_id = ? AND account_id IN (?, ?)
+      ORDER BY account_id = ? DESC LIMIT 1`;
+    const row = this.#database.get(sql, buildId, providerAccountId, PLATFORM_ACCOUNT, providerAccountId);
+    return row === undefined ? FALLBACK_PRICE : PriceRow.parse(row);
   }
 
   #price(buildId: string, accountId: string): Price | undefined {

@@ -23,8 +23,13 @@ export function toBase64(bytes: Uint8Array): string {
 
 /** The 32 bytes of a public key in base64, `undefined` if it is anything else. */
 export function parsePublicKey(text: string): Uint8Array | undefined {
+  const bytes = publicKeyBytes(text);
+  return bytes !== undefined && canShareSecrets(bytes) ? bytes : undefined;
+}
+
+function publicKeyBytes(text: string): Uint8Array | undefined {
   const bytes = fromBase64(text);
-  return bytes?.length === sodium.crypto_box_PUBLICKEYBYTES && canShareSecrets(bytes) ? bytes : undefined;
+  return bytes?.length === sodium.crypto_box_PUBLICKEYBYTES ? bytes : undefined;
 }
 
 const probe = newKeyPair().secretKey;
@@ -60,6 +65,16 @@ export class Channel {
   constructor(mine: KeyPair, theirPublicKey: Uint8Array) {
     this.#sharedKey = sodium.crypto_box_beforenm(theirPublicKey, mine.secretKey);
     this.#senderKey = toBase64(mine.publicKey);
+  }
+
+  /** With whoever has this public key, base64 as the wire carries it; `undefined` if it is none. */
+  static with(mine: KeyPair, theirPublicKey: string): Channel | undefined {
+    const theirs = publicKeyBytes(theirPublicKey);
+    try {
+      return theirs && new Channel(mine, theirs);
+    } catch {
+      return undefined; // as in canShareSecrets
+    }
   }
 
   /** Seals text under a fresh random nonce. */

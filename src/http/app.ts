@@ -1,3 +1,4 @@
+import type { HttpBindings } from '@hono/node-server';
 import { randomBytes } from 'node:crypto';
 import { Hono, type Context } from 'hono';
 import { DarkbloomError, toFailure } from '../errors.js';
@@ -9,6 +10,8 @@ import type { Log } from '../log.js';
 /** Rules that hold on every route: paths, request ids, error bodies. */
 
 export interface HttpVariables {
+  /** The connection, where the app answers on a port. */
+  Bindings: HttpBindings;
   Variables: {
     requestId: string;
     /** The account that the request's token of an identity provider stands for, or what is wrong with that token. Absent:

@@ -68,16 +68,18 @@ const ChatBody = z.object({
     .optional(),
 });
 
+/** Asks for something other than chat. */
+const Operation = z.object({
+  endpoint: z.string().optional(),
+  darkbloom: z.object({ op: z.string().optional() }).optional(),
+});
+
 /** The fields that are looked at. */
 export const CHAT_FIELDS = Object.keys(ChatBody.shape);
 
 /** @throws DarkbloomError `invalid_request` naming the field; `unsupported` for an operation other than chat. */
 export function parseChat(body: unknown): ChatRequest {
-  const operation = z.object({
-    endpoint: z.string().optional(),
-    darkbloom: z.object({ op: z.string().optional() }).optional(),
-  });
-  const asked = operation.safeParse(body).data;
+  const asked = Operation.safeParse(body).data;
   const other = asked?.endpoint ?? asked?.darkbloom?.op;
   if (other !== undefined) throw new DarkbloomError('unsupported', 'This provider answers chat requests only.');
 

@@ -1,4 +1,4 @@
-import { Channel, parsePublicKey } from '../crypto/box.js';
+import { Channel } from '../crypto/box.js';
 import type { Identity } from '../crypto/identity.js';
 import { DarkbloomError, toFailure, type ErrorCode } from '../errors.js';
 import { answer } from '../inference/answer.js';
@@ -134,10 +134,9 @@ export class Jobs {
     if (encrypted_body === undefined) {
       throw new DarkbloomError('sealed_unreadable', 'coordinator text request missing encrypted body');
     }
-    const sender = parsePublicKey(encrypted_body.ephemeral_public_key);
-    if (sender === undefined)
+    const channel = Channel.with(this.#options.identity.box, encrypted_body.ephemeral_public_key);
+    if (channel === undefined)
       throw new DarkbloomError('sealed_unreadable', 'missing or malformed ephemeral_public_key');
-    const channel = new Channel(this.#options.identity.box, sender);
     const text = channel.open(encrypted_body.ciphertext);
     try {
       const body: unknown = JSON.parse(text);

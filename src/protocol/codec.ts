@@ -22,10 +22,10 @@ function decode<M>(schema: z.ZodType<M>, frame: string): Decoded<M> {
   } catch {
     return { ok: false, reason: `not JSON (${frame.length} characters)` };
   }
-  const typed = Typed.safeParse(json);
-  if (!typed.success) return { ok: false, reason: 'no type' };
   const parsed = schema.safeParse(json);
   if (parsed.success) return { ok: true, message: parsed.data };
+  const typed = Typed.safeParse(json);
+  if (!typed.success) return { ok: false, reason: 'no type' };
   const issue = parsed.error.issues[0];
   const unknownType = issue?.code === 'invalid_union';
   return {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import type { Caller } from '../../src/coordinator/accounts.js';
-import type { KeyLimits } from '../../src/coordinator/key-limits.js';
 import { RateLimited, RateLimits, type Rates } from '../../src/coordinator/rate-limits.js';
 import { SPENDING_WINDOWS, windowStart } from '../../src/coordinator/spending-window.js';
 import { ManualClock } from '../support/manual-clock.js';
@@ -27,19 +26,17 @@ describe('a window of spending', () => {
 
 const account = { id: 'acct_a', name: 'a', isOwner: false, acceptUnattested: false };
 const byLogin: Caller = { account, via: 'login' };
-const byKey = { account, via: 'key', key: { id: 'key_1' } } as Caller;
 
 function limits(rates: { account?: Rates; key?: Rates }) {
   const clock = new ManualClock();
-  const ofKey: KeyLimits = {
-    spend: undefined,
-    window: undefined,
-    requestsPerMinute: undefined,
-    inputTokensPerMinute: undefined,
-    outputTokensPerMinute: undefined,
-    ...rates.key,
+  const key = {
+    id: 'key_1',
+    rpmLimit: rates.key?.requestsPerMinute,
+    itpmLimit: rates.key?.inputTokensPerMinute,
+    otpmLimit: rates.key?.outputTokensPerMinute,
   };
-  return { clock, all: new RateLimits({ account: rates.account ?? {}, limitsOfKey: () => ofKey, clock }) };
+  const byKey = { account, via: 'key', key } as Caller;
+  return { clock, byKey, all: new RateLimits({ account: rates.account ?? {}, clock }) };
 }
 
 function refusalOf(work: () => unknown): RateLimited {
@@ -69,7 +66,7 @@ describe('requests a minute', () => {
   });
 
   test('refused for the key take nothing from the account, and the other way round', () => {
-    const { all } = limits({ account: { requestsPerMinute: 2 }, key: { requestsPerMinute: 1 } });
+    const { all, byKey } = limits({ account: { requestsPerMinute: 2 }, key: { requestsPerMinute: 1 } });
     all.request(byKey);
     expect(refusalOf(() => all.request(byKey)).message).toContain("the key's limit is 1 requests a minute");
     all.request(byLogin);
@@ -77,7 +74,7 @@ describe('requests a minute', () => {
   });
 
   test('are not limited where nobody set a limit', () => {
-    const { all } = limits({});
+    const { all, byKey } = limits({});
     for (let request = 0; request < 100; request++) expect(all.request(byKey)).toEqual({});
   });
 });
@@ -86,7 +83,7 @@ describe('tokens a minute', () => {
   const rates = { inputTokensPerMinute: 100, outputTokensPerMinute: 600 };
 
   test('count the prompt and the most that may be written', () => {
-    const { all, clock } = limits({ key: rates });
+    const { all, byKey, clock } = limits({ key: rates });
     all.tokens(byKey, 60, 500);
     expect(refusalOf(() => all.tokens(byKey, 41, 1)).message).toMatch(/^Too many input tokens/u);
     const refusal = refusalOf(() => all.tokens(byKey, 1, 200));
@@ -96,13 +93,13 @@ describe('tokens a minute', () => {
   });
 
   test('of one request above the limit take the whole minute', () => {
-    const { all } = limits({ key: rates });
+    const { all, byKey } = limits({ key: rates });
     expect(all.tokens(byKey, 101, 1)['x-ratelimit-remaining-input-tokens']).toBe('0');
     expect(refusalOf(() => all.tokens(byKey, 101, 1)).retryAfterS).toBe(60);
   });
 
   test('written beyond what was counted are owed', () => {
-    const { all, clock } = limits({ key: rates });
+    const { all, byKey, clock } = limits({ key: rates });
     all.tokens(byKey, 1, 600);
     all.excess(byKey, 60);
     clock.turn(5_999);

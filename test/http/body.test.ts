@@ -1,7 +1,11 @@
-import { describe, expect, test } from 'vitest';
+import { connect } from 'node:net';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createApp } from '../../src/http/app.js';
 import { readJson, readOptionalJson } from '../../src/http/body.js';
+import { listen } from '../../src/http/server.js';
 import { silentLog } from '../../src/log.js';
+import { overAPort } from '../support/over-a-port.js';
+import { RecordedLog } from '../support/recorded-log.js';
 
 const LIMIT = 20;
 
@@ -81,6 +85,41 @@ describe('a body', () => {
 
   test.each(['[]', '"text"', '7', 'null', 'true'])('%s is no object', async (body) => {
     expect(await post('/needed', { body })).toEqual(refusedAs(400, 'invalid_request_error', /must be a JSON object/u));
+  });
+});
+
+describe('over a connection', () => {
+  test('a body in pieces is put together', async () => {
+    const bytes = Buffer.from('{"a":"ü"}');
+    const { init } = streamed(bytes.subarray(0, 7), bytes.subarray(7));
+    const response = await overAPort(app, '/needed', { ...init, method: 'POST', headers: {} });
+    expect(await response.json()).toEqual({ a: 'ü' });
+  });
+
+  test('a body that is too long, and announced no length, is refused in words', async () => {
+    const half = Buffer.from(' '.repeat(LIMIT / 2));
+    const { init } = streamed(half, half, Buffer.from('{'), half);
+    const response = await overAPort(app, '/needed', { ...init, method: 'POST', headers: {} });
+    expect({ status: response.status, json: await response.json() }).toEqual(tooLarge(LIMIT + 1));
+  });
+
+  test('a client that leaves in the middle of its body is no fault of this side', async () => {
+    const log = new RecordedLog();
+    const watched = createApp(log.log);
+    const read = new Promise<unknown>((resolve) => {
+      watched.post('/needed', async (context) => {
+        const reading = readJson(context, LIMIT);
+        client.destroy();
+        await reading.catch(resolve);
+        return context.json({});
+      });
+    });
+    const server = await listen(watched, { host: '127.0.0.1', port: 0 });
+    onTestFinished(() => server.close());
+    const client = connect(server.port, '127.0.0.1');
+    client.write('POST /needed HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{"a"');
+    expect(await read).toMatchObject({ code: 'cancelled', status: 499 });
+    expect(log.text).toBe('');
   });
 });
 

@@ -3,6 +3,7 @@ import { DarkbloomError } from '../../src/errors.js';
 import { createDirectApi } from '../../src/http/direct-api.js';
 import { PAGE_HEADERS } from '../../src/http/page-guard.js';
 import { silentLog } from '../../src/log.js';
+import { overAPort } from '../support/over-a-port.js';
 import { ScriptedGenerator } from '../support/scripted-generators.js';
 
 const TOKEN = 'dk-local-of-a-test';
@@ -22,7 +23,7 @@ function endpoint(generator = new ScriptedGenerator({ says: ['Hel', 'lo'] }), re
     log: silentLog(),
   });
   const call = (method: string, path: string, headers: Record<string, string> = {}, body?: object) =>
-    app.request(path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    overAPort(app, path, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
   return { generator, app, call };
 }
 
@@ -302,7 +303,7 @@ describe('a browser at `/`', () => {
   });
 
   test('under a foreign name is told nothing', async () => {
-    const answer = await endpoint().call('GET', '/', { ...browser, host: 'evil.example' });
+    const answer = await endpoint().app.request('/', { headers: { ...browser, host: 'evil.example' } });
     expect(answer.status).toBe(403);
     expect(await answer.text()).not.toContain('studio');
   });

@@ -1,12 +1,15 @@
+import { connect } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { DarkbloomError } from '../../src/errors.js';
-import { createApp } from '../../src/http/app.js';
+import { createApp, type HttpApp } from '../../src/http/app.js';
 import { respond } from '../../src/http/respond.js';
+import { listen } from '../../src/http/server.js';
 import { anthropicMessages } from '../../src/inference/anthropic.js';
 import { openAiChat } from '../../src/inference/openai.js';
 import type { ChatEvent } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
+import { overAPort } from '../support/over-a-port.js';
 
 const USAGE = { promptTokens: 11, completionTokens: 2 };
 const ACCEPTED: ChatEvent = { type: 'accepted' };
@@ -22,11 +25,15 @@ class Play {
   readonly events: AsyncGenerator<ChatEvent>;
   /** Resolves when the reader has read on behind the last event. */
   readonly ended: Promise<void>;
+  /** Resolves when it waits for the first time. */
+  readonly waiting: Promise<void>;
   #end: () => void = () => undefined;
+  #wait: () => void = () => undefined;
   readonly seen: string[] = [];
 
   constructor(...steps: Step[]) {
     this.ended = new Promise((resolve) => (this.#end = resolve));
+    this.waiting = new Promise((resolve) => (this.#wait = resolve));
     this.events = this.#play(steps);
   }
 
@@ -35,6 +42,7 @@ class Play {
       for (const step of steps) {
         if (step instanceof Error) throw step;
         if (step instanceof Promise) {
+          this.#wait();
           await step;
           continue;
         }
@@ -47,11 +55,23 @@ class Play {
   }
 }
 
-async function request(play: Play, options: { streaming: boolean; anthropic?: boolean }): Promise<Response> {
+interface Options {
+  streaming: boolean;
+  anthropic?: boolean;
+}
+
+function request(play: Play, options: Options): Promise<Response> {
+  return overAPort(appFor(play, options), pathOf(options), { method: 'POST' });
+}
+
+function pathOf({ anthropic = false }: Options): string {
+  return anthropic ? '/v1/messages' : '/v1/chat/completions';
+}
+
+function appFor(play: Play, options: Options): HttpApp {
   const dialect = options.anthropic === true ? anthropicMessages : openAiChat;
   const app = createApp(silentLog());
-  const path = options.anthropic === true ? '/v1/messages' : '/v1/chat/completions';
-  app.post(path, (context) => {
+  app.post(pathOf(options), (context) => {
     const facts = { requestId: 'id', created: 1, model: 'tiny', includeUsage: false, maxTokens: undefined };
     const headers = () => ({ 'X-After': play.seen.join(' ') });
     return respond(context, {
@@ -61,7 +81,7 @@ async function request(play: Play, options: { streaming: boolean; anthropic?: bo
       headers,
     });
   });
-  return app.request(path, { method: 'POST' });
+  return app;
 }
 
 describe('a stream', () => {
@@ -85,6 +105,7 @@ describe('a stream', () => {
     const loaded = new Promise<void>((resolve) => (open = resolve));
     const play = new Play(ACCEPTED, loaded, STARTED, text('Hello'), DONE);
     const response = request(play, { streaming: true });
+    await play.waiting;
     const early = await Promise.race([response.then(() => 'answered'), nextTurn('waiting')]);
     expect([early, play.seen]).toEqual(['waiting', ['accepted']]);
     open();
@@ -137,6 +158,18 @@ describe('a stream', () => {
     open();
     await play.ended;
     expect(play.seen).toEqual(['started', 'text', ...rest.map(() => 'text'), 'cancelled']);
+  });
+
+  test('whose client stopped reading, and then leaves, is read to its end', async () => {
+    const more = Array.from({ length: 16 }, () => text('x'.repeat(2 ** 20))); // than any connection takes up
+    const play = new Play(STARTED, ...more, CANCELLED);
+    const server = await listen(appFor(play, { streaming: true }), { host: '127.0.0.1', port: 0 });
+    onTestFinished(() => server.close());
+    const client = connect(server.port, '127.0.0.1');
+    client.write('POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n');
+    client.once('data', () => client.destroy());
+    await play.ended;
+    expect(play.seen).toHaveLength(18);
   });
 });
 
