@@ -12,7 +12,7 @@ export async function readJson(
   maxBytes: number,
   code: ErrorCode = 'invalid_request',
 ): Promise<JsonObject> {
-  const text = await readText(context, maxBytes);
+  const text = await readText(context, maxBytes).catch(asLeft);
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -43,6 +43,12 @@ async function readText(context: HttpContext, maxBytes: number): Promise<string>
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
+}
+
+/** A body that breaks off: nobody is left to read an answer. */
+function asLeft(cause: unknown): never {
+  if (cause instanceof DarkbloomError) throw cause;
+  throw new DarkbloomError('cancelled', 'The client left before its body was complete.', { cause });
 }
 
 function tooLarge(bytes: number, maxBytes: number): DarkbloomError {

@@ -6,6 +6,10 @@ import type { HttpApp } from './app.js';
 import { tlsDoor, type TlsFiles } from './tls.js';
 
 const HEADERS_TIMEOUT_MS = 15_000;
+/** For a whole request, its body too. An answer may take as long as it takes. */
+const REQUEST_TIMEOUT_MS = 5 * 60_000;
+/** How often these two are looked after. */
+const CHECK_PERIOD_MS = 15_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 export interface HttpServer {
@@ -21,16 +25,24 @@ interface Address {
   port: number;
   /** Absent: plain HTTP for everyone. */
   tls?: TlsFiles | undefined;
+  /** For a request to come whole, ms. */
+  requestTimeoutMs?: number;
 }
 
 /** Binds and listens. With TLS, programs on this machine may still speak plain HTTP to the same port.
  *  @throws DarkbloomError `port_in_use`, `config_invalid` for an address this machine does not have or a certificate that
  *  cannot be used. */
-export async function listen(app: HttpApp, { host, port, tls }: Address): Promise<HttpServer> {
+export async function listen(
+  app: HttpApp,
+  { host, port, tls, requestTimeoutMs = REQUEST_TIMEOUT_MS }: Address,
+): Promise<HttpServer> {
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
-  const server = createServer((request, response) => void listener(request, response));
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
-  server.requestTimeout = 0; // an answer may take as long as it takes; bodies are bounded by size
+  const timeouts = {
+    requestTimeout: requestTimeoutMs,
+    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeoutMs),
+    connectionsCheckingInterval: Math.min(CHECK_PERIOD_MS, requestTimeoutMs),
+  };
+  const server = createServer(timeouts, (request, response) => void listener(request, response));
   const door = tls === undefined ? server : tlsDoor(server, tls);
   await bind(door, host, port);
   const address = door.address();
