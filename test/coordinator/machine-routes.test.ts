@@ -3,10 +3,11 @@ import { z } from 'zod';
 import { desiredModels } from '../../src/coordinator/desired-models.js';
 import { Identity } from '../../src/crypto/identity.js';
 import type { Register } from '../../src/protocol/provider-messages.js';
+import { sampleRegister } from '../support/sample-frames.js';
 import { DiallingProvider } from './dialling-provider.js';
 import { modelBody, registerModels } from './made-registry.js';
 import { refusal } from './refusal.js';
-import { BUILD, registerFrame } from './scripted-provider.js';
+import { BUILD } from './scripted-provider.js';
 import { StartedCoordinator } from './started-coordinator.js';
 
 let house: StartedCoordinator;
@@ -26,7 +27,10 @@ async function linked(label: string, changes: Partial<Register> = {}) {
   const { accounts, owner, url } = house.coordinator;
   const token = accounts.mintProviderToken(owner.id, label);
   const provider = await DiallingProvider.dial(url);
-  provider.say({ ...registerFrame(new Identity().publicKey), auth_token: token, ...changes });
+  provider.say({
+    ...sampleRegister({ build: BUILD, publicKey: new Identity().publicKey, linkToken: token }),
+    ...changes,
+  });
   const desired = await provider.next('desired_models');
   const id = (await machines()).find((machine) => machine['label'] === label)?.id ?? '';
   return { provider, token, id, desired };
@@ -73,6 +77,20 @@ describe('machines', () => {
     expect(await machines()).toEqual([]);
     expect((await house.call('GET', '/v1/models', { token })).status).toBe(401);
     expect(await revoke(house.ownerToken)).toEqual(refusal(404, 'not_found'));
+  });
+
+  test('that come with a link that was revoked are told so', async () => {
+    const { provider, token, id } = await linked('gone');
+    using _provider = provider;
+    await asOwner('DELETE', `/v1/me/machines/${id}`);
+    using again = await DiallingProvider.dial(house.coordinator.url);
+    again.say(sampleRegister({ build: BUILD, publicKey: new Identity().publicKey, linkToken: token }));
+    const word = {
+      trust_level: 'none',
+      status: 'untrusted',
+      reason: expect.stringContaining('link it anew') as string,
+    };
+    expect(await again.next('trust_status')).toMatchObject(word);
   });
 
   test('of several accounts stay apart', async () => {
