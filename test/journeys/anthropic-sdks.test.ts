@@ -25,7 +25,8 @@ const VERSIONS: [string, Connect, Pick<typeof Anthropic, 'APIError'>][] = [
 const WAYS = ['whole', 'streamed'] as const;
 const CASES = VERSIONS.flatMap(([version, connect]) => WAYS.map((way) => ({ version, way, connect })));
 
-const clientOf = (connect: Connect, apiKey = system.apiKey) => connect({ baseURL: system.baseUrl, apiKey, maxRetries: 0 });
+const clientOf = (connect: Connect, apiKey = system.apiKey) =>
+  connect({ baseURL: system.baseUrl, apiKey, maxRetries: 0 });
 const ask = (connect: Connect, way: (typeof WAYS)[number], params: Omit<Anthropic.MessageCreateParams, 'model'>) => {
   const { messages } = clientOf(connect);
   const body = { model, ...params, stream: false as const };
@@ -156,7 +157,6 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
     ['invalid_request', 400, 'BadRequestError', 'invalid_request_error'],
     ['context_length_exceeded', 400, 'BadRequestError', 'invalid_request_error'],
     ['unprocessable', 422, 'UnprocessableEntityError', 'invalid_request_error'],
-    ['over_capacity', 429, 'RateLimitError', 'rate_limit_error'],
     ['internal', 500, 'InternalServerError', 'api_error'],
     ['draining', 503, 'InternalServerError|ServiceUnavailableError', 'overloaded_error'],
   ])('raises %s as what its status and type say', async (code, status, name, type) => {
@@ -204,4 +204,19 @@ test('a machine that does not know an operation is told of, not guessed for', as
       error: { type: 'api_error', code: 'provider_error', message: 'chat only' },
     },
   });
+});
+
+// Last, and all at once: a machine that was full gets no request before its next heartbeat.
+test('all SDKs raise a full machine as a rate limit', async () => {
+  system.play(new ScriptedGenerator({ breaksWith: new DarkbloomError('over_capacity', 'What it says.') }));
+  const raised = await Promise.allSettled(
+    VERSIONS.map(([, connect]) => clientOf(connect).messages.create({ model, max_tokens: 50, messages: [question] })),
+  );
+  const error = { type: 'error', error: { type: 'rate_limit_error', message: 'What it says.' } };
+  for (const [index, [, , { APIError }]] of VERSIONS.entries()) {
+    const { reason } = raised[index] as PromiseRejectedResult;
+    expect(reason).toBeInstanceOf(APIError);
+    expect(reason).toMatchObject({ status: 429, error });
+    expect((reason as object).constructor.name).toBe('RateLimitError');
+  }
 });
