@@ -60,6 +60,10 @@ export interface Usage {
   rows: UsageRow[];
 }
 
+export interface Balance {
+  balance_micro_usd: number;
+}
+
 export interface Snippets {
   base_url: string;
   api_key?: string;
@@ -112,15 +116,16 @@ interface ChatChunk {
 export type ChatPart =
   { type: 'text' | 'reasoning'; text: string } | { type: 'end'; reason: string } | { type: 'usage'; tokens: number };
 
-/** An answer as it comes, from the account's own machines alone.
+/** An answer as it comes: from the account's own machines alone, or from any, which costs.
  *  @throws ApiError; the signal's reason. */
 export async function* chat(
   model: string,
   messages: readonly ChatMessage[],
+  route: 'self' | 'none',
   signal: AbortSignal,
 ): AsyncGenerator<ChatPart> {
   const body = { model, messages, stream: true, stream_options: { include_usage: true } };
-  const headers = { 'x-darkbloom-route': 'self' };
+  const headers = { 'x-darkbloom-route': route };
   const response = await send('/v1/chat/completions', { method: 'POST', headers, body }, signal);
   for await (const event of serverSentEvents(response)) {
     if (event === '[DONE]') return;
