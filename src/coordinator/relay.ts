@@ -275,10 +275,10 @@ function learn(
   if (warm) pace.saw(keyOf(machine), build, { promisedMs, seenMs }, now); // else it is of the load
 }
 
-/** What is wrong with the request itself is wrong on every machine. */
+/** What is wrong with the request itself, or here, is wrong on every machine. */
 function mayWorkElsewhere({ code, status }: DarkbloomError): boolean {
   if (code === 'provider_error') return status >= 500;
-  return !['context_length_exceeded', 'invalid_request', 'unprocessable', 'cancelled'].includes(code);
+  return !['context_length_exceeded', 'invalid_request', 'unprocessable', 'cancelled', 'internal'].includes(code);
 }
 
 function usageOf(
