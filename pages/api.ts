@@ -51,6 +51,13 @@ export interface ApiKey {
   name: string;
   label: string;
   disabled: boolean;
+  /** What may be spent in each window, and what was spent in this one, USD. */
+  limit_usd?: number;
+  limit_reset: 'none' | 'daily' | 'weekly' | 'monthly';
+  usage_usd: number;
+  allowed_models?: string[];
+  self_route_only: boolean;
+  expires_at?: string;
   created_at: string;
   last_used_at?: string;
 }

@@ -60,7 +60,7 @@ export class SignIn extends Component<SignInProps, { problem?: string | undefine
           />
           <p id="token-hint" class="hint">
             The owner’s is in the file <code>owner-token</code> of the coordinator’s home,{' '}
-            <code>~/.darkbloom-provider</code>.
+            <code>~/.darkbloom-provider</code>; other people have theirs from the owner.
             {isInClear() ? ' This connection is not encrypted: the token crosses the network in clear.' : ''}
           </p>
           <Problem text={problem} />

@@ -215,7 +215,10 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     const status = async () => (await daemon.call('GET', '/v1/models', { token: secret })).status;
     expect(await status()).toBe(200);
 
+    const limits = { limit_usd: 5, limit_reset: 'monthly', self_route_only: true, allowed_models: ['loop'] };
+    await daemon.call('POST', '/v1/keys', { token: daemon.ownerToken, body: { name: 'the robot', ...limits } });
     await page.reload();
+    await page.getByText('$0 of $5 monthly spent · your own machines alone · only loop').waitFor();
     const item = page.getByRole('listitem').filter({ hasText: 'the editor' });
     await item.getByText('made just now').waitFor();
     expect(await page.content()).not.toContain(secret);
