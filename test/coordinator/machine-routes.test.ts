@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { desiredModels } from '../../src/coordinator/desired-models.js';
 import { Identity } from '../../src/crypto/identity.js';
 import type { Register } from '../../src/protocol/provider-messages.js';
-import { sampleRegister } from '../support/sample-frames.js';
+import { sampleHeartbeat, sampleRegister } from '../support/sample-frames.js';
 import { DiallingProvider } from './dialling-provider.js';
 import { modelBody, registerModels } from './made-registry.js';
 import { refusal } from './refusal.js';
@@ -220,26 +220,17 @@ describe('/v1/models/capacity', () => {
     const { nonce, timestamp } = await provider.next('attestation_challenge');
     const signature = identity.sign(`${nonce}${timestamp}`);
     provider.say({ type: 'attestation_response', nonce, signature, public_key: identity.publicKey });
-    const slot = {
-      model: BUILD,
+    const beat = {
+      status: 'serving',
       state: 'running',
-      num_running: 1,
-      num_waiting: 2,
-      active_tokens: 0,
-      max_tokens_potential: 0,
-      max_concurrency: 4,
+      running: 1,
+      waiting: 2,
       observed_decode_tps: 40,
       observed_prefill_tps: 500,
       active_token_budget_used: 1_000,
       active_token_budget_max: 8_192,
     };
-    const gigabytes = { gpu_memory_active_gb: 0, gpu_memory_peak_gb: 0, gpu_memory_cache_gb: 0, total_memory_gb: 8 };
-    provider.say({
-      type: 'heartbeat',
-      status: 'serving',
-      stats: { requests_served: 0, tokens_generated: 0 },
-      backend_capacity: { slots: [slot], ...gigabytes },
-    });
+    provider.say(sampleHeartbeat(BUILD, beat));
     await provider.heard();
     expect(await capacity()).toEqual([nothing]);
     house.clock.turn(2_000);
