@@ -1,3 +1,4 @@
+import type { HttpBindings } from '@hono/node-server';
 import { DarkbloomError, type ErrorCode } from '../errors.js';
 import { isJsonObject, type JsonObject } from '../inference/types.js';
 import type { HttpContext } from './app.js';
@@ -6,13 +7,14 @@ import type { HttpContext } from './app.js';
 export const MAX_SMALL_BODY_BYTES = 64 * 1024;
 
 /** The JSON object in a request's body.
- *  @throws DarkbloomError `too_large` before reading more than the limit; `code` for anything but an object. */
+ *  @throws DarkbloomError `too_large` before reading more than the limit; `cancelled` when the client leaves before the
+ *  end; `code` for anything but an object. */
 export async function readJson(
   context: HttpContext,
   maxBytes: number,
   code: ErrorCode = 'invalid_request',
 ): Promise<JsonObject> {
-  const text = await readText(context, maxBytes).catch(asLeft);
+  const text = await readText(context, maxBytes);
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -33,22 +35,27 @@ export async function readOptionalJson(context: HttpContext, maxBytes: number, c
 async function readText(context: HttpContext, maxBytes: number): Promise<string> {
   const announced = Number(context.req.header('content-length') ?? 0);
   if (announced > maxBytes) throw tooLarge(announced, maxBytes);
-  const body = context.req.raw.body;
-  if (body === null) return '';
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of body as AsyncIterable<Uint8Array>) {
-    size += chunk.byteLength;
-    if (size > maxBytes) throw tooLarge(size, maxBytes);
-    chunks.push(chunk);
+  try {
+    for await (const chunk of bodyOf(context)) {
+      size += chunk.byteLength;
+      if (size > maxBytes) throw tooLarge(size, maxBytes);
+      chunks.push(chunk);
+    }
+  } catch (cause) {
+    if (cause instanceof DarkbloomError) throw cause;
+    throw new DarkbloomError('cancelled', 'The client left before the end of its request.', { cause });
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** A body that breaks off: nobody is left to read an answer. */
-function asLeft(cause: unknown): never {
-  if (cause instanceof DarkbloomError) throw cause;
-  throw new DarkbloomError('cancelled', 'The client left before its body was complete.', { cause });
+/** The pieces as they come from the connection, which stays open for the answer when reading stops; making a web stream
+ *  of them costs as much as all else about the body. Without a port there is only that. */
+function bodyOf(context: HttpContext): AsyncIterable<Uint8Array> {
+  const { incoming } = (context.env as HttpBindings | undefined) ?? {};
+  if (incoming !== undefined) return incoming.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+  return (context.req.raw.body ?? []) as AsyncIterable<Uint8Array>;
 }
 
 function tooLarge(bytes: number, maxBytes: number): DarkbloomError {
