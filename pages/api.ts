@@ -51,6 +51,13 @@ export interface ApiKey {
   name: string;
   label: string;
   disabled: boolean;
+  /** What may be spent in each window, and what was spent in this one, USD. */
+  limit_usd?: number;
+  limit_reset: 'none' | 'daily' | 'weekly' | 'monthly';
+  usage_usd: number;
+  allowed_models?: string[];
+  self_route_only: boolean;
+  expires_at?: string;
   created_at: string;
   last_used_at?: string;
 }
@@ -58,6 +65,10 @@ export interface ApiKey {
 export interface Usage {
   complete: boolean;
   rows: UsageRow[];
+}
+
+export interface Balance {
+  balance_micro_usd: number;
 }
 
 export interface Snippets {
@@ -112,15 +123,16 @@ interface ChatChunk {
 export type ChatPart =
   { type: 'text' | 'reasoning'; text: string } | { type: 'end'; reason: string } | { type: 'usage'; tokens: number };
 
-/** An answer as it comes, from the account's own machines alone.
+/** An answer as it comes: from the account's own machines alone, or from any, which costs.
  *  @throws ApiError; the signal's reason. */
 export async function* chat(
   model: string,
   messages: readonly ChatMessage[],
+  route: 'self' | 'none',
   signal: AbortSignal,
 ): AsyncGenerator<ChatPart> {
   const body = { model, messages, stream: true, stream_options: { include_usage: true } };
-  const headers = { 'x-darkbloom-route': 'self' };
+  const headers = { 'x-darkbloom-route': route };
   const response = await send('/v1/chat/completions', { method: 'POST', headers, body }, signal);
   for await (const event of serverSentEvents(response)) {
     if (event === '[DONE]') return;

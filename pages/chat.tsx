@@ -1,4 +1,4 @@
-import { ApiError, chat, type ChatMessage, type Machine } from './api.js';
+import { ApiError, chat, type ChatMessage, type Machine, type Model } from './api.js';
 import { Component, createRef, Fragment, h } from './preact.js';
 import { messageOf, Problem } from './words.js';
 
@@ -6,8 +6,13 @@ const MAX_PROMPT_CHARACTERS = 32_000;
 /** Within so many pixels of its end the conversation follows what is written. */
 const FOLLOW_PX = 60;
 
+/** An answer that is written faster than this has no speed that could be told. */
+const SHORTEST_MEASURE_MS = 100;
+
 interface ChatProps {
   machines: readonly Machine[];
+  /** All that a request may name. */
+  models: readonly Model[];
   /** The session has ended. */
   signedOut: () => void;
   /** An answer has ended. */
@@ -30,7 +35,7 @@ interface ChatState {
   said?: string;
 }
 
-/** A conversation with a model on one's own machines. It lives in this page alone and is gone with it. */
+/** A conversation with a model: on one's own machines, where they have it, else on those of others. It lives in this page alone and is gone with it. */
 export class Chat extends Component<ChatProps, ChatState> {
   override state: ChatState = { answers: [] };
   readonly #log = createRef<HTMLDivElement>();
@@ -67,7 +72,7 @@ export class Chat extends Component<ChatProps, ChatState> {
           prompt,
           reasoning: '',
           text: '',
-          facts: this.#isReady(model) ? 'Waiting for the first word …' : `Loading ${model} into memory …`,
+          facts: this.#isLoading(model) ? `Loading ${model} into memory …` : 'Waiting for the first word …',
         },
       ],
       stop,
@@ -81,12 +86,15 @@ export class Chat extends Component<ChatProps, ChatState> {
     this.props.answered();
   };
 
-  #isReady(model: string): boolean {
-    return this.props.machines.some(({ models }) => models.some(({ id, state }) => id === model && state === 'ready'));
+  /** What others have in memory is not known here. */
+  #isLoading(model: string): boolean {
+    const own = this.props.machines.flatMap(({ models }) => models.filter(({ id }) => id === model));
+    return own.length > 0 && own.every(({ state }) => state !== 'ready');
   }
 
   async #answer(model: string, messages: ChatMessage[], signal: AbortSignal): Promise<void> {
-    const meter = new Meter();
+    const isOwn = ownModels(this.props.machines).includes(model);
+    const meter = new Meter(isOwn ? 'free: your own machine' : 'paid: the machine of another account');
     const written = { text: '', reasoning: '' };
     let frame: number | undefined; // a fast model writes more often than a screen can show
     const show = (facts: string) => {
@@ -95,7 +103,7 @@ export class Chat extends Component<ChatProps, ChatState> {
       this.#change((answer) => ({ ...answer, ...written, facts }));
     };
     try {
-      for await (const part of chat(model, messages, signal)) {
+      for await (const part of chat(model, messages, isOwn ? 'self' : 'none', signal)) {
         if (part.type === 'usage') meter.tokens = part.tokens;
         else if (part.type === 'end') meter.ended(part.reason);
         else {
@@ -126,7 +134,11 @@ export class Chat extends Component<ChatProps, ChatState> {
 
   override render() {
     const { answers, stop, problem, said } = this.state;
-    const models = [...new Set(this.props.machines.flatMap((machine) => machine.models.map(({ id }) => id)))];
+    const own = ownModels(this.props.machines);
+    const others = this.props.models.flatMap(({ id, metadata }) =>
+      !own.includes(id) && (metadata?.routable_providers ?? 0) > 0 ? [id] : [],
+    );
+    const models = [...own, ...others];
     return (
       <section aria-labelledby="chat" class="chat">
         <div class="row">
@@ -139,7 +151,11 @@ export class Chat extends Component<ChatProps, ChatState> {
         </div>
         <div class="log" ref={this.#log} tabIndex={0} role="region" aria-label="Conversation">
           {answers.length === 0 ? (
-            <p class="empty">Ask a model on your own machine. It is free, and the conversation stays in this page.</p>
+            <p class="empty">
+              {own.length === 0 && others.length > 0
+                ? 'Ask a model on a machine of another account. It is paid from your balance, and the conversation stays in this page.'
+                : 'Ask a model on your own machine. It is free, and the conversation stays in this page.'}
+            </p>
           ) : (
             answers.map((answer, index) => <AnswerItem key={index} answer={answer} />)
           )}
@@ -168,7 +184,7 @@ export class Chat extends Component<ChatProps, ChatState> {
               {models.length === 0 ? <option value="">no model online</option> : null}
               {models.map((id) => (
                 <option key={id} value={id}>
-                  {id}
+                  {others.includes(id) ? `${id} (paid)` : id}
                 </option>
               ))}
             </select>
@@ -186,6 +202,10 @@ export class Chat extends Component<ChatProps, ChatState> {
       </section>
     );
   }
+}
+
+function ownModels(machines: readonly Machine[]): string[] {
+  return [...new Set(machines.flatMap(({ models }) => models.map(({ id }) => id)))];
 }
 
 function AnswerItem({ answer }: { answer: Answer }) {
@@ -221,10 +241,9 @@ function toMessages({ prompt, text }: Answer): ChatMessage[] {
       ];
 }
 
-const FREE = 'free: your own machine';
-
 /** How fast an answer comes, seen from here. */
 class Meter {
+  readonly #price: string;
   readonly #startedAt = performance.now();
   #firstAt: number | undefined;
   #lastAt = 0;
@@ -232,6 +251,11 @@ class Meter {
   #reason = 'stop';
   /** As the machine counts them; `undefined` before the end. */
   tokens: number | undefined;
+
+  /** `price`: what it costs, in words. */
+  constructor(price: string) {
+    this.#price = price;
+  }
 
   piece(): void {
     this.#lastAt = performance.now();
@@ -245,7 +269,7 @@ class Meter {
 
   live(): string {
     const speed = this.#speed(this.#pieces);
-    return [...(speed === undefined ? [] : [`${speed.toLocaleString('en')} tokens/s`]), FREE].join(' · ');
+    return [...(speed === undefined ? [] : [`${speed.toLocaleString('en')} tokens/s`]), this.#price].join(' · ');
   }
 
   whole(): string {
@@ -257,14 +281,14 @@ class Meter {
       `${tokens} tokens`,
       ...(speed === undefined ? [] : [`${speed.toLocaleString('en')} tokens/s`]),
       ...(firstMs === undefined ? [] : [`first word after ${duration(firstMs)}`]),
-      FREE,
+      this.#price,
     ].join(' · ');
   }
 
   /** From the first piece on, which is not counted itself. */
   #speed(tokens: number): number | undefined {
-    const seconds = (this.#lastAt - (this.#firstAt ?? 0)) / 1_000;
-    return tokens > 1 && seconds > 0 ? Math.round((tokens - 1) / seconds) : undefined;
+    const passedMs = this.#lastAt - (this.#firstAt ?? 0);
+    return tokens > 1 && passedMs >= SHORTEST_MEASURE_MS ? Math.round(((tokens - 1) * 1_000) / passedMs) : undefined;
   }
 }
 

@@ -12,6 +12,8 @@ import { messageOf } from './words.js';
 /** One question at a time, and none while nobody looks. */
 const ASK_EVERY_MS = 2_000;
 const ASK_AGAIN_MS = 5_000;
+/** Which models others serve is asked for at every so many looks. */
+const LOOKS_PER_LIST = 15;
 
 interface ConsoleProps {
   signedOut: () => void;
@@ -29,6 +31,7 @@ class Console extends Component<ConsoleProps, ConsoleState> {
   override state: ConsoleState = { answers: 0 };
   #timer: number | undefined;
   #asking = false;
+  #looks = 0;
 
   override componentDidMount(): void {
     document.addEventListener('visibilitychange', this.#look);
@@ -49,7 +52,8 @@ class Console extends Component<ConsoleProps, ConsoleState> {
     let wait = ASK_EVERY_MS;
     try {
       const live = await call<Machines>('/v1/me/live');
-      if (namesIn(live) !== namesIn(this.state.live)) this.setState({ models: await allModels() });
+      const isDue = this.#looks++ % LOOKS_PER_LIST === 0 || namesIn(live) !== namesIn(this.state.live);
+      if (isDue) this.setState({ models: await allModels() });
       this.setState({ live, problem: undefined });
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) {
@@ -77,7 +81,12 @@ class Console extends Component<ConsoleProps, ConsoleState> {
         </p>
         <Now live={live} />
         <div class="columns">
-          <Chat machines={machines} signedOut={signedOut} answered={() => this.setState({ answers: answers + 1 })} />
+          <Chat
+            machines={machines}
+            models={models ?? []}
+            signedOut={signedOut}
+            answered={() => this.setState({ answers: answers + 1 })}
+          />
           <div class="stack">
             <MachineList live={live} />
             <ModelList models={models} machines={machines} />
@@ -85,7 +94,7 @@ class Console extends Component<ConsoleProps, ConsoleState> {
         </div>
         <UsageSection version={answers} signedOut={signedOut} />
         <div class="columns even">
-          <SnippetSection model={machines[0]?.models[0]?.id} signedOut={signedOut} />
+          <SnippetSection model={machines[0]?.models[0]?.id ?? models?.[0]?.id} signedOut={signedOut} />
           <Keys signedOut={signedOut} />
         </div>
       </div>
@@ -93,7 +102,7 @@ class Console extends Component<ConsoleProps, ConsoleState> {
   }
 }
 
-/** The names change seldom: only then is the list of models asked for. */
+/** When the names change the list of models is asked for at once. */
 function namesIn(live: Machines | undefined): string | undefined {
   return live && JSON.stringify(live.machines.map(({ id, models }) => [id, models.map(({ build }) => build)]));
 }

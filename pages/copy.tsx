@@ -38,3 +38,13 @@ export class CopyButton extends Component<CopyProps, { said?: string | undefined
     );
   }
 }
+
+/** Something to type in a terminal. */
+export function Command({ text }: { text: string }) {
+  return (
+    <div class="command">
+      <pre>{text}</pre>
+      <CopyButton text={text} what="the command" />
+    </div>
+  );
+}

@@ -1,6 +1,6 @@
 import { ApiError, call, type ApiKey } from './api.js';
 import { CopyButton } from './copy.js';
-import { Badge } from './live.js';
+import { Badge, Dim } from './live.js';
 import { Component, createRef, h } from './preact.js';
 import { ago, messageOf, Problem } from './words.js';
 
@@ -122,7 +122,6 @@ export class Keys extends Component<KeysProps, KeysState> {
 
   #item(key: ApiKey) {
     const name = key.name === '' ? 'unnamed' : key.name;
-    const used = key.last_used_at === undefined ? 'never used' : `used ${ago(key.last_used_at)}`;
     return (
       <li key={key.id} class="item key">
         <div>
@@ -131,8 +130,10 @@ export class Keys extends Component<KeysProps, KeysState> {
             {key.disabled ? <Badge word="Disabled" tone="warn" /> : null}
           </div>
           <p class="dim">
-            <code>{key.label}</code> · made {ago(key.created_at)} · {used}
+            <code>{key.label}</code> · made {ago(key.created_at)} ·{' '}
+            {key.last_used_at === undefined ? 'never used' : `used ${ago(key.last_used_at)}`}
           </p>
+          <Dim text={limitsOf(key)} />
         </div>
         {this.state.deleting === key.id ? (
           <div class="row start" role="group" aria-label={`Delete ${name}?`}>
@@ -158,6 +159,17 @@ export class Keys extends Component<KeysProps, KeysState> {
       </li>
     );
   }
+}
+
+/** What a key is held to; nothing for one that may do all. */
+function limitsOf(key: ApiKey): string {
+  const window = key.limit_reset === 'none' ? '' : ` ${key.limit_reset}`;
+  return [
+    ...(key.limit_usd === undefined ? [] : [`$${key.usage_usd} of $${key.limit_usd}${window} spent`]),
+    ...(key.self_route_only ? ['your own machines alone'] : []),
+    ...(key.allowed_models === undefined ? [] : [`only ${key.allowed_models.join(', ')}`]),
+    ...(key.expires_at === undefined ? [] : [`until ${new Date(key.expires_at).toLocaleString('en-GB')}`]),
+  ].join(' · ');
 }
 
 /** The safe answer to a question has the focus when the question appears. */

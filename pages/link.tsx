@@ -1,4 +1,5 @@
 import { ApiError, call } from './api.js';
+import { Command } from './copy.js';
 import { Component, h, render } from './preact.js';
 import { SignedIn } from './signed-in.js';
 import { addressForOthers, isLoopback, messageOf, Problem, Words } from './words.js';
@@ -34,11 +35,15 @@ class LinkPage extends Component<{ signedOut: () => void }, LinkState> {
       <div class="narrow">
         <h1>Link a machine</h1>
         <p>On the machine that shall serve this coordinator:</p>
-        <pre class="command">darkbloom-provider link {addressForOthers(location)}</pre>
+        <Command text={`darkbloom-provider link ${addressForOthers(location)}`} />
         {isLoopback(location.hostname) ? (
           <p class="hint">
-            ADDRESS is the name or address of this machine in your network. The coordinator must listen there:{' '}
-            <code>coordinator --host 0.0.0.0</code>
+            <Words
+              text={
+                'ADDRESS is the name or address of this machine in your network. To be reached there it needs ' +
+                '`darkbloom-provider config set http.host 0.0.0.0` and a restart.'
+              }
+            />
           </p>
         ) : null}
         <form onSubmit={(event) => void this.#submit(event)}>

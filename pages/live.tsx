@@ -46,15 +46,21 @@ export function Now({ live }: { live: Machines | undefined }) {
           <dd>{live === undefined ? '–' : machines.length}</dd>
         </div>
       </dl>
-      <div
-        class="spark"
-        role="img"
-        aria-label={`Tokens per second in the last minute, at most ${Math.max(...history)}`}
-      >
-        {history.map((value, second) => (
-          <i key={second} style={{ height: `${(value / top) * 100}%` }} />
-        ))}
-      </div>
+      <figure>
+        <div
+          class="spark"
+          role="img"
+          aria-label={`Tokens per second in the last minute, at most ${Math.max(...history)}`}
+        >
+          {history.map((value, second) => (
+            <i key={second} style={{ height: `${(value / top) * 100}%` }} />
+          ))}
+        </div>
+        <figcaption class="axis">
+          <span>a minute ago</span>
+          <span>now</span>
+        </figcaption>
+      </figure>
     </section>
   );
 }

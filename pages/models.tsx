@@ -35,7 +35,7 @@ export function ModelList({
 function ModelItem({ model, machines }: { model: Model; machines: number }) {
   const { context_length: context, metadata } = model;
   const facts = [
-    ...(metadata?.quantization === undefined ? [] : [metadata.quantization]),
+    ...(metadata?.quantization ? [metadata.quantization] : []),
     ...(context === undefined ? [] : [`${context.toLocaleString('en')} tokens of context`]),
   ];
   return (
@@ -45,7 +45,7 @@ function ModelItem({ model, machines }: { model: Model; machines: number }) {
         {machines > 0 ? (
           <Badge word={machines === 1 ? 'On 1 machine' : `On ${machines} machines`} tone="good" />
         ) : (
-          <Badge word="On no machine" tone="calm" />
+          <Badge word={(metadata?.routable_providers ?? 0) > 0 ? 'On others’ machines' : 'On no machine'} tone="calm" />
         )}
       </div>
       <Dim text={facts.join(' · ')} />

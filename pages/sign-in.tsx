@@ -1,4 +1,5 @@
 import { call, type Session } from './api.js';
+import { Command } from './copy.js';
 import { Component, Fragment, h } from './preact.js';
 import { isLoopback, messageOf, Problem, Words } from './words.js';
 
@@ -42,7 +43,7 @@ export class SignIn extends Component<SignInProps, { problem?: string | undefine
           </p>
         )}
         <p>On the machine that runs this coordinator:</p>
-        <pre class="command">darkbloom-provider local --open</pre>
+        <Command text="darkbloom-provider local --open" />
         <p class="or">
           <span>or</span>
         </p>
@@ -59,7 +60,7 @@ export class SignIn extends Component<SignInProps, { problem?: string | undefine
           />
           <p id="token-hint" class="hint">
             The owner’s is in the file <code>owner-token</code> of the coordinator’s home,{' '}
-            <code>~/.darkbloom-provider</code>.
+            <code>~/.darkbloom-provider</code>; other people have theirs from the owner.
             {isInClear() ? ' This connection is not encrypted: the token crosses the network in clear.' : ''}
           </p>
           <Problem text={problem} />

@@ -1,4 +1,4 @@
-import { ApiError, call, type Usage } from './api.js';
+import { ApiError, call, type Balance, type Usage } from './api.js';
 import { barsOf, type Bar, type Period } from './bars.js';
 import { Component, h } from './preact.js';
 import { counted, messageOf, Problem } from './words.js';
@@ -18,12 +18,14 @@ const PERIODS: readonly { id: Period; label: string; days: number }[] = [
 interface UsageState {
   period: Period;
   usage?: Usage;
+  /** Micro-USD. */
+  balance: number;
   problem?: string | undefined;
 }
 
-/** Requests and tokens over time, in hours or days of this browser's time zone. */
+/** Requests and tokens over time, in hours or days of this browser's time zone, and what is left to pay with. */
 export class UsageSection extends Component<UsageProps, UsageState> {
-  override state: UsageState = { period: 'week' };
+  override state: UsageState = { period: 'week', balance: 0 };
 
   override componentDidMount(): void {
     void this.#read(this.state.period);
@@ -37,8 +39,11 @@ export class UsageSection extends Component<UsageProps, UsageState> {
     const days = PERIODS.find(({ id }) => id === period)?.days ?? 1;
     try {
       // a day more: the first bar is whole although the time began inside it
-      const usage = await call<Usage>(`/v1/me/usage?days=${days + 1}`);
-      this.setState({ usage, period, problem: undefined });
+      const [usage, { balance_micro_usd: balance }] = await Promise.all([
+        call<Usage>(`/v1/me/usage?days=${days + 1}`),
+        call<Balance>('/v1/payments/balance'),
+      ]);
+      this.setState({ usage, balance, period, problem: undefined });
     } catch (error) {
       if (error instanceof ApiError && error.status === 401) this.props.signedOut();
       this.setState({ problem: messageOf(error) });
@@ -46,7 +51,7 @@ export class UsageSection extends Component<UsageProps, UsageState> {
   }
 
   override render() {
-    const { period, usage, problem } = this.state;
+    const { period, usage, balance, problem } = this.state;
     return (
       <section aria-labelledby="usage">
         <div class="row">
@@ -65,14 +70,14 @@ export class UsageSection extends Component<UsageProps, UsageState> {
         {usage === undefined ? (
           <p class="dim">Asking …</p>
         ) : (
-          <Plot bars={barsOf(usage.rows, period, new Date())} complete={usage.complete} />
+          <Plot bars={barsOf(usage.rows, period, new Date())} complete={usage.complete} balance={balance} />
         )}
       </section>
     );
   }
 }
 
-function Plot({ bars, complete }: { bars: readonly Bar[]; complete: boolean }) {
+function Plot({ bars, complete, balance }: { bars: readonly Bar[]; complete: boolean; balance: number }) {
   const total = bars.reduce((sum, bar) => ({
     ...sum,
     requests: sum.requests + bar.requests,
@@ -81,7 +86,12 @@ function Plot({ bars, complete }: { bars: readonly Bar[]; complete: boolean }) {
     cost: sum.cost + bar.cost,
   }));
   if (total.requests === 0) {
-    return <p class="empty">No request in this time. Send one above, or from your own program.</p>;
+    return (
+      <div>
+        <p class="empty">No request in this time. Send one above, or from your own program.</p>
+        {balance > 0 ? <p class="dim">Your balance is {usd(balance)}.</p> : null}
+      </div>
+    );
   }
   const top = roundUp(Math.max(...bars.map(({ prompt, completion }) => prompt + completion)));
   const summary = `${counted(total.requests, 'request')}, ${total.prompt.toLocaleString('en')} tokens read, ${total.completion.toLocaleString('en')} written`;
@@ -91,7 +101,8 @@ function Plot({ bars, complete }: { bars: readonly Bar[]; complete: boolean }) {
         <Figure name="Requests" value={total.requests.toLocaleString('en')} />
         <Figure name="Tokens read" value={total.prompt.toLocaleString('en')} swatch="read" />
         <Figure name="Tokens written" value={total.completion.toLocaleString('en')} swatch="written" />
-        <Figure name="Cost" value={total.cost === 0 ? 'free' : `$${(total.cost / 1e6).toFixed(4)}`} />
+        <Figure name="Cost" value={total.cost === 0 ? 'free' : usd(total.cost)} />
+        {balance > 0 || total.cost > 0 ? <Figure name="Balance" value={usd(balance)} /> : null}
       </dl>
       {complete ? null : <p class="hint">There is more than can be shown: the oldest are left out.</p>}
       <div
@@ -159,6 +170,10 @@ function Figure({ name, value, swatch }: { name: string; value: string; swatch?:
 
 function sentence({ label, requests, prompt, completion }: Bar): string {
   return `${label}: ${counted(requests, 'request')}, ${prompt.toLocaleString('en')} tokens read, ${completion.toLocaleString('en')} written`;
+}
+
+function usd(micro: number): string {
+  return `$${(micro / 1e6).toFixed(4)}`;
 }
 
 /** The next 1, 2 or 5 times a power of ten: an axis ends at a figure that one can read. */

@@ -73,14 +73,15 @@ export class Database {
   /** All or nothing. The database takes its write lock at once, so what `work` reads cannot change under it. Inside
    *  another transaction it is a part of that one, undone alone when it throws. */
   transaction<T>(work: () => T): T {
-    if (!this.#db.inTransaction) return this.#db.transaction(work).immediate();
-    this.#db.exec('SAVEPOINT part');
+    const isPart = this.#db.inTransaction;
+    this.#db.exec(isPart ? 'SAVEPOINT part' : 'BEGIN IMMEDIATE');
     try {
       const result = work();
-      this.#db.exec('RELEASE part');
+      this.#db.exec(isPart ? 'RELEASE part' : 'COMMIT');
       return result;
     } catch (error) {
-      this.#db.exec('ROLLBACK TO part; RELEASE part');
+      // a full disk may have undone all of it already
+      if (this.#db.inTransaction) this.#db.exec(isPart ? 'ROLLBACK TO part; RELEASE part' : 'ROLLBACK');
       throw error;
     }
   }
@@ -96,6 +97,7 @@ export class Database {
           const result = this.transaction(work);
           return () => resolve(result);
         } catch (error) {
+          if (!this.#db.inTransaction) throw error; // what came before it in this commit is undone too
           return () => fail(error);
         }
       };

@@ -46,6 +46,7 @@ const TABLE = {
   machine_offline: { family: 'later', status: 503 },
   model_not_loaded: { family: 'later', status: 503 },
   model_unavailable: { family: 'later', status: 503 },
+  encryption_unavailable: { family: 'later', status: 503 },
   identity_unavailable: { family: 'later', status: 503, type: 'service_unavailable', speaks: true },
 
   cancelled: { family: 'left', status: 499 },

@@ -37,6 +37,7 @@ const EXPECTED: Record<ErrorCode, readonly [status: number, exitCode: number]> =
   machine_offline: [503, 75],
   model_not_loaded: [503, 75],
   model_unavailable: [503, 75],
+  encryption_unavailable: [503, 75],
   identity_unavailable: [503, 75],
   cancelled: [499, 130],
   link_lost: [502, 76],

@@ -3,9 +3,9 @@ import { DarkbloomError } from '../errors.js';
 import type { HttpApp, HttpContext } from '../http/app.js';
 import { MAX_SMALL_BODY_BYTES, readJson } from '../http/body.js';
 import type { JsonObject } from '../inference/types.js';
+import { parseBody } from '../inference/validation.js';
 import type { Account, Accounts } from './accounts.js';
 import { formatUsd, microFromUsd } from './billing.js';
-import { checked } from './checked.js';
 import type { Ledger } from './ledger.js';
 import { ownerOnly } from './logins.js';
 
@@ -68,7 +68,7 @@ export function addAccountRoutes(app: HttpApp, { accounts, ledger }: AccountDeps
 }
 
 async function adminBody<T>(context: HttpContext, schema: z.ZodType<T>): Promise<T> {
-  return checked(schema, await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'));
+  return parseBody(schema, await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'), 'bad_request');
 }
 
 function accountNamed(name: string, accounts: Accounts): Account {

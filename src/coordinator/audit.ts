@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { readDatabase, type DatabaseReader } from '../database.js';
 import { DarkbloomError } from '../errors.js';
+import { PLATFORM_ACCOUNT } from './billing.js';
 import { wholeNumber } from './columns.js';
 import { balanceAfter, LedgerRow } from './ledger.js';
 import { MIGRATIONS } from './migrations.js';
@@ -9,11 +10,12 @@ import { MIGRATIONS } from './migrations.js';
 export interface Discrepancy {
   /**
    * `balance`: a row says another balance than the rows up to it add up to; `charged`: an account paid other than its
-   * settled requests and open holds come to; `paid_out`: a request's earnings are not what it cost; `orphan`: earnings
-   * without a request.
+   * settled requests and open holds come to; `paid_out`: a request's earnings are not what it cost; `recipient`: they went
+   * to another account than that of the machine, or a fee to another than the platform's; `orphan`: earnings without a
+   * request.
    */
-  kind: 'balance' | 'charged' | 'paid_out' | 'orphan';
-  /** An account; for `paid_out` and `orphan` a request. */
+  kind: 'balance' | 'charged' | 'paid_out' | 'recipient' | 'orphan';
+  /** An account; for the last three a request. */
   about: string;
   /** The first row that is wrong; absent where rows are missing. */
   seq?: number;
@@ -48,6 +50,7 @@ export function auditBooks(path: string): Audit {
         ...wrong,
         ...found(books, 'charged', CHARGED),
         ...found(books, 'paid_out', PAID_OUT),
+        ...found(books, 'recipient', WRONG_RECIPIENTS),
         ...found(books, 'orphan', ORPHANS),
       ],
     };
@@ -129,6 +132,13 @@ WITH ${EARNED}
 SELECT request_id AS about, coalesce(amount, 0) AS stored, cost_micro_usd AS recomputed
 FROM usage LEFT JOIN earned ON reference = request_id
 WHERE coalesce(amount, 0) <> cost_micro_usd ORDER BY about`;
+
+const WRONG_RECIPIENTS = `
+SELECT request_id AS about, sum(amount_micro_usd) AS stored, 0 AS recomputed
+FROM ledger JOIN usage ON request_id = reference
+WHERE (kind = 'payout' AND ledger.account_id <> provider_account_id)
+  OR (kind = 'platform_fee' AND ledger.account_id <> '${PLATFORM_ACCOUNT}')
+GROUP BY request_id ORDER BY about`;
 
 const ORPHANS = `
 WITH ${EARNED}

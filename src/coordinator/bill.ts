@@ -1,4 +1,6 @@
+import { DarkbloomError } from '../errors.js';
 import type { Usage } from '../inference/types.js';
+import type { Log } from '../log.js';
 import type { Ledger, RefundReason, RouteMode } from './ledger.js';
 import type { Metrics } from './metrics.js';
 import type { Registry } from './registry.js';
@@ -20,6 +22,7 @@ interface BillDeps {
   metrics: Metrics;
   /** The platform's part of a paid request, in whole percent. */
   feePercent: number;
+  log: Log;
 }
 
 /**
@@ -42,15 +45,14 @@ export class Bill {
 
   /** @throws DarkbloomError `key_limit_reached`, `insufficient_quota`. */
   async hold(amount: bigint): Promise<void> {
-    const { ledger } = this.#deps;
-    await ledger.together(() => ledger.hold({ ...this.#request, amount }));
+    await this.#inBooks('hold', (ledger) => ledger.hold({ ...this.#request, amount }));
     this.#state = 'held';
   }
 
   /** A machine completed it. After another end nothing happens. */
   async settle({ machine, build }: Candidate, usage: Usage): Promise<void> {
     if (this.#state === 'ended') return;
-    const { ledger, registry, metrics, feePercent } = this.#deps;
+    const { registry, metrics, feePercent } = this.#deps;
     const providerAccountId = machine.accountId ?? '';
     const completion = {
       ...this.#request,
@@ -62,7 +64,7 @@ export class Bill {
       feePercent,
     };
     const price = registry.priceFor(build, providerAccountId);
-    const settlement = await ledger.together(() => ledger.settle({ ...completion, price }));
+    const settlement = await this.#inBooks('settlement', (ledger) => ledger.settle({ ...completion, price }));
     this.#state = 'ended';
     if (settlement === undefined) return;
     const tokens = { prompt: usage.promptTokens, completion: usage.completionTokens };
@@ -72,9 +74,21 @@ export class Bill {
   /** There is nothing to pay for. After another end nothing happens. */
   async refund(reason: RefundReason): Promise<void> {
     if (this.#state !== 'held') return;
-    const { ledger, metrics } = this.#deps;
-    await ledger.together(() => ledger.refund(this.#request.requestId, reason));
+    await this.#inBooks('refund', (ledger) => ledger.refund(this.#request.requestId, reason));
     this.#state = 'ended';
-    metrics.refunded(reason);
+    this.#deps.metrics.refunded(reason);
+  }
+
+  /** What the books refuse to take is a fault that somebody must see, whoever asked. */
+  async #inBooks<T>(step: string, work: (ledger: Ledger) => T): Promise<T> {
+    const { ledger, log } = this.#deps;
+    try {
+      return await ledger.together(() => work(ledger));
+    } catch (error) {
+      if (!(error instanceof DarkbloomError)) {
+        log.error({ err: error, request: this.#request.requestId, step }, 'the books could not be written');
+      }
+      throw error;
+    }
   }
 }

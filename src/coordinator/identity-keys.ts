@@ -125,10 +125,18 @@ class RemoteKeys {
       const set = KeySet.parse(tryJson(await boundedText(response)));
       this.#known = { find: createLocalJWKSet(set), at: this.#clock.now() };
     } catch (error) {
-      const reason = error instanceof z.ZodError ? 'it does not answer with a key set' : String(error);
-      this.#log.warn({ url: this.#url, reason }, 'the keys of the identity provider could not be fetched');
+      this.#log.warn(
+        { url: this.#url, reason: reasonOf(error) },
+        'the keys of the identity provider could not be fetched',
+      );
     }
   }
+}
+
+/** Of `fetch` the cause says more than the error. */
+function reasonOf(error: unknown): string {
+  if (error instanceof z.ZodError) return 'it does not answer with a key set';
+  return error instanceof Error && error.cause instanceof Error ? error.cause.message : String(error);
 }
 
 async function boundedText(response: Response): Promise<string> {

@@ -27,6 +27,8 @@ import { MACHINE_HEADER, namedMachines, routeOf } from './self-route.js';
 
 /** For limits alone; what is paid are the provider's true tokens. */
 const BYTES_PER_TOKEN = 4;
+/** A body that is sealed to the coordinator. */
+const SEALED_TYPE = 'application/eigeninference-sealed+json';
 
 export interface DoorDeps {
   accounts: Accounts;
@@ -86,6 +88,7 @@ async function inferInside(
   const receivedAt = performance.now();
   const caller = authenticate(context, deps.accounts);
   setHeaders(context, deps.rates.request(caller));
+  if (context.req.header('content-type')?.startsWith(SEALED_TYPE) === true) throw noSealedRequests();
   const body = await readJson(context, MAX_REQUEST_BYTES);
   const dialect = pathDialect.of?.(body) ?? pathDialect;
   const model = checkedModel(body, caller, dialect);
@@ -119,12 +122,14 @@ async function inferInside(
     deps,
   );
   begun.bill = bill;
+  const timing: Timing = { receivedAt, parsedAt: performance.now(), reservedAt: 0, sentAt: 0, contentAt: 0 };
   if (mode !== 'self' && !isFree) {
     const price = deps.registry.platformPrice(builds[0]?.id ?? '') ?? FALLBACK_PRICE;
     await bill.hold(holdFor(promptBytes, outputTokens, price));
   }
 
-  let served: { candidate: Candidate; at: number } | undefined;
+  timing.reservedAt = performance.now();
+  let served: Candidate | undefined;
   const knowledge = deps.fleet.knowledgeFor({ shape, beginnings });
   const candidates = () => eligible(deps.fleet.machines, { ...wish(), promptTokens, tokens, knowledge });
   const events = relay(
@@ -136,14 +141,18 @@ async function inferInside(
       promptTokens,
       candidates,
       refusal: () => refusalOf(model, wish(), deps),
-      bodyFor: ({ build, own, machine }) => ({
-        ...chat,
-        model: build,
-        darkbloom: { op: dialect.op, owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
-      }),
+      bodyFor: ({ build, own, machine }) => {
+        timing.sentAt = performance.now();
+        return {
+          ...chat,
+          model: build,
+          darkbloom: { op: dialect.op, owner: own, cache_scope: cacheScope(caller.account.id, machine.id) },
+        };
+      },
       serving: (candidate) => {
-        served = { candidate, at: performance.now() };
-        deps.metrics.firstToken((served.at - receivedAt) / 1_000);
+        served = candidate;
+        timing.contentAt = performance.now();
+        deps.metrics.firstToken((timing.contentAt - receivedAt) / 1_000);
       },
       settle: async (on, usage) => {
         if (isFree) return;
@@ -169,8 +178,13 @@ async function inferInside(
     events,
     reply,
     streaming: stream === true,
-    headers: () => answerHeaders(jobId, served, receivedAt, deps.fleet),
+    headers: () => answerHeaders(jobId, served, timing, deps.fleet),
   });
+}
+
+/** Other coordinators take bodies sealed to them; on the way to this one there is TLS (docs/operations.md). */
+export function noSealedRequests(): DarkbloomError {
+  return new DarkbloomError('encryption_unavailable', 'This coordinator takes no sealed requests. Send plain JSON.');
 }
 
 function setHeaders(context: HttpContext, headers: Readonly<Record<string, string>>): void {
@@ -252,15 +266,38 @@ function keyIdOf(caller: Caller): string | undefined {
   return caller.via === 'key' ? caller.key.id : undefined;
 }
 
+/** When a request came to which point of its way, ms of this process. */
+interface Timing {
+  receivedAt: number;
+  parsedAt: number;
+  /** Its hold is on the disk. */
+  reservedAt: number;
+  /** To the machine that answers. */
+  sentAt: number;
+  /** The first content. */
+  contentAt: number;
+}
+
+/** Where the time to the first content went, microseconds. */
+function timingHeader({ receivedAt, parsedAt, reservedAt, sentAt, contentAt }: Timing): string {
+  const us = (from: number, to: number) => Math.round((to - from) * 1_000);
+  return JSON.stringify({
+    parse_us: us(receivedAt, parsedAt),
+    reserve_us: us(parsedAt, reservedAt),
+    queue_us: us(reservedAt, sentAt),
+    provider_us: us(sentAt, contentAt),
+  });
+}
+
 function answerHeaders(
   jobId: string,
-  served: { candidate: Candidate; at: number } | undefined,
-  receivedAt: number,
+  served: Candidate | undefined,
+  timing: Timing,
   fleet: Fleet,
 ): Record<string, string> {
   const headers: Record<string, string> = { 'X-Inference-Job-ID': jobId };
   if (served === undefined) return headers;
-  const { machine, own } = served.candidate;
+  const { machine, own } = served;
   const hardware = fleet.session(machine.id)?.register.hardware;
   return {
     ...headers,
@@ -273,7 +310,7 @@ function answerHeaders(
     ...(hardware === undefined
       ? {}
       : { 'X-Provider-Chip': headerText(hardware.chip_name), 'X-Provider-Model': headerText(hardware.machine_model) }),
-    'X-Timing': JSON.stringify({ first_content_us: Math.round((served.at - receivedAt) * 1_000) }),
+    'X-Timing': timingHeader(timing),
   };
 }
 

@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
 import type { HttpApp } from '../http/app.js';
 import { MAX_SMALL_BODY_BYTES, readJson, readOptionalJson } from '../http/body.js';
+import { parseBody } from '../inference/validation.js';
 import type { Clock } from '../util/clock.js';
 import type { Accounts } from './accounts.js';
-import { checked } from './checked.js';
 import { authenticate } from './inference-door.js';
 import { keyView, type ApiKey } from './keys.js';
 import type { Ledger } from './ledger.js';
@@ -68,7 +68,7 @@ export function addKeyRoutes(app: HttpApp, { accounts, ledger, clock }: KeyDeps)
   });
   app.delete('/v1/auth/keys', async (context) => {
     const account = loggedIn(context, accounts);
-    const { key } = checked(Secret, await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'));
+    const { key } = parseBody(Secret, await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'), 'bad_request');
     if (!keys.revokeSecret(account.id, key)) throw new DarkbloomError('not_found', 'This is no key of your account.');
     return context.json({ status: 'revoked' });
   });

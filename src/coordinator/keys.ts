@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { Database } from '../database.js';
 import { DarkbloomError } from '../errors.js';
+import { parseBody } from '../inference/validation.js';
 import type { Clock } from '../util/clock.js';
 import { microFromUsd } from './billing.js';
-import { checked } from './checked.js';
 import { flag, json, optional, wholeNumber } from './columns.js';
 import { KeyChanges, NewKey } from './key-input.js';
 import { SPENDING_WINDOWS, type SpendingWindow } from './spending-window.js';
@@ -87,7 +87,7 @@ export class ApiKeys {
   /** `input` is the body of a request; `undefined` stands for none.
    *  @throws DarkbloomError `bad_request` naming the field. */
   create(accountId: string, input: unknown): { secret: string; key: ApiKey } {
-    const { name, self_route_only: selfRouteOnly, ...wanted } = checked(NewKey, input ?? {});
+    const { name, self_route_only: selfRouteOnly, ...wanted } = parseBody(NewKey, input ?? {}, 'bad_request');
     const now = this.#clock.now();
     const secret = newSecret(KEY_PREFIX);
     const key: ApiKey = {
@@ -121,7 +121,7 @@ export class ApiKeys {
   /** Changes what the body of a request names. `undefined` when the account has no such key.
    *  @throws DarkbloomError `bad_request` naming the field. */
   change(accountId: string, id: string, input: unknown): ApiKey | undefined {
-    const { name, self_route_only: selfRouteOnly, disabled, ...wanted } = checked(KeyChanges, input);
+    const { name, self_route_only: selfRouteOnly, disabled, ...wanted } = parseBody(KeyChanges, input, 'bad_request');
     return this.#database.transaction(() => {
       const key = this.find(accountId, id);
       if (key === undefined) return undefined;

@@ -3,8 +3,8 @@ import { DarkbloomError } from '../errors.js';
 import type { HttpApp, HttpContext } from '../http/app.js';
 import { MAX_SMALL_BODY_BYTES, readJson } from '../http/body.js';
 import type { JsonObject } from '../inference/types.js';
+import { parseBody } from '../inference/validation.js';
 import type { LinkedMachine } from './accounts.js';
-import { checked } from './checked.js';
 import type { Fleet } from './fleet.js';
 import type { DoorDeps } from './inference-door.js';
 import { loggedIn } from './logins.js';
@@ -37,7 +37,11 @@ export function addMachineRoutes(app: HttpApp, deps: MachineDeps): void {
   const order = async (context: HttpContext, kind: OrderKind) => {
     const account = loggedIn(context, accounts);
     const id = context.req.param('id') ?? '';
-    const { model } = checked(WantedModel, await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'));
+    const { model } = parseBody(
+      WantedModel,
+      await readJson(context, MAX_SMALL_BODY_BYTES, 'bad_request'),
+      'bad_request',
+    );
     if (!accounts.machines(account.id).some((machine) => machine.id === id)) throw noSuchMachine();
     const session = fleet.connectionOf(id);
     if (session === undefined) {

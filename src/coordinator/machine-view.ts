@@ -1,3 +1,4 @@
+import { isWarm } from './machine.js';
 import type { ProviderSession } from './provider-session.js';
 import type { Alias } from './registry.js';
 import { hasFreshChallenge } from './routing.js';
@@ -56,7 +57,7 @@ export function machineView(session: ProviderSession, aliases: readonly Alias[],
     return {
       id: aliases.find((alias) => isBuildOf(alias, build))?.id ?? build,
       build,
-      state: slotState(slot?.state, running),
+      state: isWarm(machine, build) ? 'ready' : slotState(slot?.state, running),
       running,
       waiting: all - running,
       ...(slot?.observed_decode_tps === undefined ? {} : { decode_tps: slot.observed_decode_tps }),
@@ -87,9 +88,8 @@ function stateOf({ machine, running }: ProviderSession, now: number): MachineVie
   return running > 0 ? 'busy' : 'ready';
 }
 
-/** The wire's word for a slot, in the words of `status`. */
+/** The wire's word for the slot of a model that is not in memory, in the words of `status`. */
 function slotState(state: string | undefined, running: number): ModelView['state'] {
-  if (state === 'running' || state === 'idle') return 'ready';
   if (state === 'reloading') return 'loading';
   if (state === 'crashed') return 'failed';
   return running > 0 ? 'loading' : 'absent'; // its request loads it, and the next heartbeat says so

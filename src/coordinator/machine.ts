@@ -34,6 +34,8 @@ export interface Machine {
   reserved: ReadonlyMap<string, number>;
   /** Builds for which it has refused a request as full since the last heartbeat. */
   full: ReadonlySet<string>;
+  /** Builds that it has written with since the last heartbeat, which may have said that they are not in memory. */
+  wrote: ReadonlySet<string>;
 }
 
 /** What is remembered of a machine beyond its connection goes by this name. */
@@ -48,7 +50,12 @@ export function slotOf(machine: Machine, build: string): SlotCapacity | undefine
 /** Whether the model is in memory. */
 export function isWarm(machine: Machine, build: string): boolean {
   const state = slotOf(machine, build)?.state;
-  return state === 'running' || state === 'idle';
+  return state === 'running' || state === 'idle' || machine.wrote.has(build);
+}
+
+/** Whether the model is on its way into memory. */
+export function isLoading(machine: Machine, build: string): boolean {
+  return slotOf(machine, build)?.state === 'reloading' && !machine.wrote.has(build);
 }
 
 /** Requests of the build that run or wait there. */

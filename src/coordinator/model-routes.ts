@@ -21,6 +21,10 @@ import { isWarm, type Machine } from './machine.js';
 import { eligible } from './routing.js';
 import { namedMachines, routeOf } from './self-route.js';
 
+/** What any web page may read. */
+const READING = ['GET', 'OPTIONS'];
+const forAnySite = cors({ origin: '*', allowMethods: ['GET'] });
+
 /** `/v1/models`, the provider-facing catalogue, and prices. */
 export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
   app.get('/v1/models', (context) => {
@@ -48,7 +52,7 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     });
   });
 
-  app.use('/v1/models/catalog', cors({ origin: '*' }));
+  app.on(READING, '/v1/models/catalog', forAnySite);
   app.get('/v1/models/catalog', (context) => {
     const type = context.req.query('type');
     if (type !== undefined && type !== 'text') {
@@ -62,7 +66,7 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     });
   });
 
-  app.use('/v1/models/catalog/*', cors({ origin: '*' }));
+  app.on(READING, '/v1/models/catalog/*', forAnySite);
   app.get('/v1/models/catalog/manifest/:id{.+}', (context) => {
     return context.json(manifestOf(catalogBuild(context.req.param('id'), deps)));
   });
@@ -70,7 +74,7 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     return context.json(catalogEntry(catalogBuild(context.req.param('id'), deps)));
   });
 
-  app.use('/v1/pricing', cors({ origin: '*' }));
+  app.on(READING, '/v1/pricing', forAnySite);
   app.get('/v1/pricing', (context) => {
     const { registry } = deps;
     const ofBuilds = registry.builds().flatMap(({ id }) => priceRow(id, registry.platformPrice(id)));

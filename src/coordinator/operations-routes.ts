@@ -7,7 +7,7 @@ import type { Clock } from '../util/clock.js';
 import { isLoopback } from '../util/loopback.js';
 import type { Accounts } from './accounts.js';
 import type { Fleet } from './fleet.js';
-import { authenticate } from './inference-door.js';
+import { authenticate, noSealedRequests } from './inference-door.js';
 import type { Metrics } from './metrics.js';
 import type { PublicStats, StatsReader } from './public-stats.js';
 
@@ -31,8 +31,12 @@ export function addOperationsRoutes(app: HttpApp, deps: OperationsDeps): void {
     return context.body(await metrics.text());
   });
 
+  app.get('/v1/encryption-key', () => {
+    throw noSealedRequests();
+  });
+
   let cached: { at: number; view: JsonObject } | undefined;
-  app.use('/v1/stats', cors({ origin: '*' }));
+  app.on(['GET', 'OPTIONS'], '/v1/stats', cors({ origin: '*', allowMethods: ['GET'] }));
   app.get('/v1/stats', (context) => {
     const now = clock.now();
     if (cached === undefined || now - cached.at >= STATS_CACHE_MS || now < cached.at) {

@@ -71,6 +71,8 @@ const MAX_STRAYS = 1_000;
 const SEED_BYTES = 32;
 /** The longest that a machine's own forecast is believed. */
 const MAX_RETRY_AFTER_S = 600;
+/** Builds that one machine is believed to have; further ones are left out. */
+const MAX_BUILDS = 1_000;
 /** Challenges that are over, whose late answers count for nothing. */
 const MAX_OVER = 10;
 /** The fastest that a machine is believed to be, tokens per second (docs/protocol.md, register). */
@@ -100,6 +102,7 @@ export class ProviderSession {
   readonly #strays = new Map<string, number>();
   readonly #reserved = new Map<string, number>();
   readonly #full = new Set<string>();
+  readonly #wrote = new Set<string>();
   #foreign = new Map<string, number>();
   #beats = 0;
   #heartbeat: Heartbeat | undefined;
@@ -118,7 +121,7 @@ export class ProviderSession {
     this.register = register;
     this.#options = options;
     this.#publicKey = register.public_key === undefined ? undefined : parsePublicKey(register.public_key);
-    this.#models = new Map(register.models.map((model) => [model.id, model]));
+    this.#models = new Map(register.models.slice(0, MAX_BUILDS).map((model) => [model.id, model]));
     this.#written = new SpeedMeter(options.clock);
     this.connectedAt = options.clock.now();
     this.heardAt = this.connectedAt;
@@ -145,6 +148,7 @@ export class ProviderSession {
       foreign: this.#foreign,
       reserved: this.#reserved,
       full: this.#full,
+      wrote: this.#wrote,
     };
   }
 
@@ -193,7 +197,9 @@ export class ProviderSession {
         this.#onHeartbeat(message);
         return;
       case 'models_update':
-        for (const model of message.models) this.#models.set(model.id, model);
+        for (const model of message.models) {
+          if (this.#models.size < MAX_BUILDS || this.#models.has(model.id)) this.#models.set(model.id, model);
+        }
         this.#options.changed();
         return;
       case 'attestation_response':
@@ -230,6 +236,7 @@ export class ProviderSession {
     this.#beats++;
     this.#reserved.clear(); // what was sent before is in the figures now
     this.#full.clear();
+    this.#wrote.clear();
     const slots = message.backend_capacity?.slots ?? [];
     this.#foreign = new Map(
       slots.map((slot) => [
@@ -370,6 +377,7 @@ export class ProviderSession {
       const content = result === undefined ? readChunk(text) : undefined;
       if (result !== undefined) this.#deliver(message.request_id, { type: 'result', result });
       for (const event of content?.events ?? []) if (event.type !== 'tool_call') this.#written.count();
+      if (content !== undefined && content.events.length > 0) this.#writes(attempt.build);
       if (content !== undefined) this.#deliver(message.request_id, { type: 'chunk', content });
     } catch {
       this.#options.log.error({ provider: this.id }, 'an answer was not sealed as promised');
@@ -379,6 +387,13 @@ export class ProviderSession {
         new DarkbloomError('provider_error', 'The machine broke the encryption of its answer.'),
       );
     }
+  }
+
+  /** Its model is in memory, which the next heartbeat will say: nobody need wait for that. */
+  #writes(build: string): void {
+    if (this.#wrote.has(build)) return;
+    this.#wrote.add(build);
+    this.#options.changed();
   }
 
   #cancelStray(requestId: string): void {

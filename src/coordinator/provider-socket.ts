@@ -27,6 +27,8 @@ const CLOSE_TIMEOUT_MS = 1_000;
 const REGISTER_TIMEOUT_MS = 10_000;
 /** Sockets at once; a household has a few machines. */
 const MAX_SOCKETS = 500;
+/** What a machine reads whose link was revoked while it was away. */
+const NOT_LINKED = 'its link is not valid here (any more): unlink it, then link it anew';
 /** A provider that does not read is cut off when so much waits for it. */
 const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
 
@@ -112,7 +114,6 @@ export class ProviderSocket {
     const { accounts, registry, fleet, clock, log } = this.#options;
     const { auth_token: token } = register;
     const account = token === undefined ? undefined : accounts.accountOfProviderToken(token);
-    if (token !== undefined && account === undefined) log.warn('a provider came with a link token that is not valid');
     const session = new ProviderSession(register, {
       accountId: account?.id,
       machineId: token === undefined || account === undefined ? undefined : machineIdOf(token),
@@ -140,6 +141,10 @@ export class ProviderSocket {
     fleet.add(session);
     session.challenge();
     session.tell(desiredOf(session, registry));
+    if (token !== undefined && account === undefined) {
+      log.warn({ provider: session.id }, 'a provider came with a link token that is not valid');
+      session.tell({ type: 'trust_status', trust_level: 'none', status: 'untrusted', reason: NOT_LINKED });
+    }
     for (const other of before) other.replaced(); // its socket may look open for minutes
     return session;
   }

@@ -3,8 +3,8 @@ import { DarkbloomError } from '../errors.js';
 import type { HttpApp, HttpContext } from '../http/app.js';
 import { MAX_SMALL_BODY_BYTES, readJson } from '../http/body.js';
 import type { JsonObject } from '../inference/types.js';
+import { parseBody } from '../inference/validation.js';
 import type { Price } from './billing.js';
-import { checked } from './checked.js';
 import { desire } from './desired-models.js';
 import type { DoorDeps } from './inference-door.js';
 import { loggedIn, ownerOnly } from './logins.js';
@@ -49,7 +49,7 @@ function addModelAdministration(app: HttpApp, deps: RegistryDeps): void {
   });
   app.post('/v1/admin/models/register', async (context) => {
     ownerOnly(context, accounts);
-    const wanted = checked(NewModel, await body(context));
+    const wanted = parseBody(NewModel, await body(context), 'bad_request');
     if (!wanted.promote && registry.build(wanted.model_id)?.active === true) {
       throw new DarkbloomError(
         'conflict',
@@ -67,7 +67,7 @@ function addModelAdministration(app: HttpApp, deps: RegistryDeps): void {
   });
   app.patch('/v1/admin/models/:id{.+}', async (context) => {
     ownerOnly(context, accounts);
-    const { active } = checked(ModelChanges, await body(context));
+    const { active } = parseBody(ModelChanges, await body(context), 'bad_request');
     const { id } = knownBuild(context.req.param('id'), registry);
     registry.setActive(id, active);
     desire(deps);
@@ -79,8 +79,8 @@ function addAliasAdministration(app: HttpApp, deps: RegistryDeps): void {
   const { accounts, registry } = deps;
   app.put('/v1/admin/aliases/:id{.+}', async (context) => {
     ownerOnly(context, accounts);
-    const { alias: id } = checked(AliasName, { alias: context.req.param('id') });
-    const wish = checked(AliasWish, await body(context));
+    const { alias: id } = parseBody(AliasName, { alias: context.req.param('id') }, 'bad_request');
+    const wish = parseBody(AliasWish, await body(context), 'bad_request');
     for (const param of ['desired_build', 'previous_build'] as const) {
       const build = wish[param];
       if (build !== undefined && build !== null && registry.build(build) === undefined) {
@@ -118,7 +118,7 @@ function addPrices(app: HttpApp, { accounts, registry }: RegistryDeps): void {
   });
   app.delete('/v1/pricing', async (context) => {
     const account = loggedIn(context, accounts);
-    const { model } = checked(PricedModel, await body(context));
+    const { model } = parseBody(PricedModel, await body(context), 'bad_request');
     if (!registry.removeOwnPrice(account.id, model)) {
       throw new DarkbloomError('not_found', 'Your account has no price of its own for this model.', { param: 'model' });
     }
@@ -128,7 +128,7 @@ function addPrices(app: HttpApp, { accounts, registry }: RegistryDeps): void {
 
 /** Prices belong to builds: what an alias costs is the price of the build behind it. */
 function priced(input: JsonObject, registry: Registry): { id: string; price: Price } {
-  const { model, input_price: ofInput, output_price: ofOutput } = checked(PriceWish, input);
+  const { model, input_price: ofInput, output_price: ofOutput } = parseBody(PriceWish, input, 'bad_request');
   return { id: knownBuild(model, registry).id, price: { input: BigInt(ofInput), output: BigInt(ofOutput) } };
 }
 

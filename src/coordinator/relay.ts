@@ -90,6 +90,8 @@ interface Taken {
   candidate: Candidate;
   /** Milliseconds since the epoch. */
   sentAt: number;
+  /** The model was in memory then. */
+  warm: boolean;
   session: ProviderSession;
   attempt: Attempt;
 }
@@ -111,6 +113,7 @@ async function takeMachine(
     candidate,
     session,
     sentAt: clock.now(),
+    warm: isWarm(candidate.machine, candidate.build),
     attempt: session.start(candidate.build, request.bodyFor(candidate), request.tokens),
   });
   const { accountId, lane, model } = request;
@@ -153,7 +156,7 @@ export function refuseWhenFull(
  * @throws DarkbloomError after content, or when no other machine would answer differently.
  */
 async function* tryOn(
-  { candidate, session, sentAt, attempt }: Taken,
+  { candidate, session, sentAt, warm, attempt }: Taken,
   request: RelayRequest,
   { fleet, clock }: RelayDeps,
   signal: AbortSignal,
@@ -189,7 +192,7 @@ async function* tryOn(
           if (phase !== 'writing') {
             phase = 'writing';
             request.serving(candidate);
-            learn(fleet, request, candidate, { seenMs: clock.now() - sentAt, now: clock.now() });
+            learn(fleet, request, candidate, { seenMs: clock.now() - sentAt, now: clock.now(), warm });
             yield { type: 'started', promptTokens, ...cachedOf(promptTokens, cachedTokens) };
           }
           yield* events;
@@ -266,16 +269,16 @@ function learn(
   { prefixes, pace }: Fleet,
   { beginnings }: RelayRequest,
   { machine, build, promisedMs }: Candidate,
-  { seenMs, now }: { seenMs: number; now: number },
+  { seenMs, now, warm }: { seenMs: number; now: number; warm: boolean },
 ): void {
   prefixes.remember(machine.id, build, beginnings);
-  if (isWarm(machine, build)) pace.saw(keyOf(machine), build, { promisedMs, seenMs }, now); // else it is of the load
+  if (warm) pace.saw(keyOf(machine), build, { promisedMs, seenMs }, now); // else it is of the load
 }
 
-/** What is wrong with the request itself is wrong on every machine. */
+/** What is wrong with the request itself, or here, is wrong on every machine. */
 function mayWorkElsewhere({ code, status }: DarkbloomError): boolean {
   if (code === 'provider_error') return status >= 500;
-  return !['context_length_exceeded', 'invalid_request', 'unprocessable', 'cancelled'].includes(code);
+  return !['context_length_exceeded', 'invalid_request', 'unprocessable', 'cancelled', 'internal'].includes(code);
 }
 
 function usageOf(

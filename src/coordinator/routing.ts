@@ -2,7 +2,7 @@ import { CHALLENGE_FRESHNESS_MS } from '../protocol/limits.js';
 import type { Account } from './accounts.js';
 import { expectedFirstTokenMs } from './first-token.js';
 import type { RouteMode } from './ledger.js';
-import { loadOf, slotOf, type Machine } from './machine.js';
+import { isLoading, loadOf, slotOf, type Machine } from './machine.js';
 
 /** Which machine may and should serve a request. Pure. */
 
@@ -159,10 +159,6 @@ function hasRoom(machine: Machine, build: string, { own, tokens }: { own: boolea
   if (machine.full.has(build) || loadOf(machine, build) >= rowsOf(machine, build)) return false;
   if (!own && isLoading(machine, build)) return false;
   return fitsBudget(machine, build, tokens);
-}
-
-function isLoading(machine: Machine, build: string): boolean {
-  return slotOf(machine, build)?.state === 'reloading';
 }
 
 /** Whether what runs and waits there leaves enough of the tokens that it can hold. A request that would take more than

@@ -28,7 +28,7 @@ const MAX_REQUEST_ID_CHARACTERS = 200;
 
 /** Errors that the SDKs would retry after a long sleep although nothing can have changed. */
 const NO_RETRY = new Set([402, 409, 501]);
-const NO_RETRY_CODES = new Set(['machine_offline', 'model_not_loaded', 'paused']);
+const NO_RETRY_CODES = new Set(['machine_offline', 'model_not_loaded', 'paused', 'encryption_unavailable']);
 
 export function createApp(log: Log): HttpApp {
   const app: HttpApp = new Hono({ getPath: (request) => normalPath(new URL(request.url).pathname) });

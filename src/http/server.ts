@@ -6,9 +6,9 @@ import type { HttpApp } from './app.js';
 import { takeTls, type TlsFiles } from './tls.js';
 
 const HEADERS_TIMEOUT_MS = 15_000;
-/** A whole request, its body too. */
-const REQUEST_TIMEOUT_MS = 300_000;
-/** How often connections are looked at for that. */
+/** For a whole request, its body too. An answer may take as long as it takes. */
+const REQUEST_TIMEOUT_MS = 5 * 60_000;
+/** How often connections are looked at for these two. */
 const CHECK_PERIOD_MS = 5_000;
 /** A client that takes nothing of what there is of its answer for so long is cut off: its row is needed. */
 const STALLED_READER_MS = 120_000;
@@ -28,17 +28,22 @@ interface Address {
   port: number;
   /** Absent: plain HTTP for everyone. */
   tls?: TlsFiles | undefined;
+  /** For a request to come whole, ms. */
+  requestTimeoutMs?: number;
 }
 
 /** Binds and listens. With TLS, programs on this machine may still speak plain HTTP to the same port.
  *  @throws DarkbloomError `port_in_use`, `config_invalid` for an address this machine does not have or a certificate that
  *  cannot be used. */
-export async function listen(app: HttpApp, { host, port, tls }: Address): Promise<HttpServer> {
+export async function listen(
+  app: HttpApp,
+  { host, port, tls, requestTimeoutMs = REQUEST_TIMEOUT_MS }: Address,
+): Promise<HttpServer> {
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   const bounds = {
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: REQUEST_TIMEOUT_MS, // of what comes in; an answer may take as long as it takes
-    connectionsCheckingInterval: CHECK_PERIOD_MS,
+    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeoutMs),
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: Math.min(CHECK_PERIOD_MS, requestTimeoutMs),
   };
   const server = createServer(bounds, (request, response) => {
     response.setTimeout(STALLED_READER_MS, () => {

@@ -1,24 +1,36 @@
 import type { z } from 'zod';
-import { DarkbloomError } from '../errors.js';
+import { DarkbloomError, type ErrorCode } from '../errors.js';
+
+/** The longest name of an unknown field that an error repeats. */
+const MAX_FIELD_CHARACTERS = 60;
 
 /** Parses a body from outside.
- *  @throws DarkbloomError `invalid_request` with `param`: the top-level field that is wrong. The message names the
- *  field, the limit and the kind or size of the value, never the value. */
-export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
-  const parsed = schema.safeParse(body, { error: kindExpected });
+ *  @throws DarkbloomError `code` with `param`: the top-level field that is wrong. The message names the field, the limit
+ *  and the kind or size of the value, never the value. */
+export function parseBody<T>(schema: z.ZodType<T>, body: unknown, code: ErrorCode = 'invalid_request'): T {
+  const parsed = schema.safeParse(body, { error: ruleOf });
   if (parsed.success) return parsed.data;
   const issue = deepestIssue(parsed.error.issues);
   const path = issue?.path.map(String) ?? [];
   if (issue?.code === 'invalid_key') path.pop(); // what stands there in a name's place is the client's own text
-  throw refusedField(body, path, issue?.message ?? 'invalid');
+  if (issue?.code === 'unrecognized_keys') {
+    const field = [...path, issue.keys[0]?.slice(0, MAX_FIELD_CHARACTERS) ?? ''];
+    throw new DarkbloomError(code, `'${field.join('.')}': there is no such field.`, { param: field[0] ?? '' });
+  }
+  throw refusedField(body, path, issue?.message ?? 'invalid', code);
 }
 
 /** The refusal of one field of a body, with the limit that it breaks. */
-export function refusedField(body: unknown, path: readonly string[], limit: string): DarkbloomError {
+export function refusedField(
+  body: unknown,
+  path: readonly string[],
+  limit: string,
+  code: ErrorCode = 'invalid_request',
+): DarkbloomError {
   const [param] = path;
   const field = param === undefined ? 'The body' : `'${path.join('.')}'`;
   const message = `${field}: ${limit}; got ${kindOf(valueAt(body, path))}.`;
-  return new DarkbloomError('invalid_request', message, param === undefined ? {} : { param });
+  return new DarkbloomError(code, message, param === undefined ? {} : { param });
 }
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -30,10 +42,30 @@ const KINDS: Readonly<Record<string, string>> = {
   boolean: 'a boolean',
 };
 
-/** Our words for a value of the wrong kind, where the schema has none of its own. */
-function kindExpected(issue: z.core.$ZodRawIssue): string | undefined {
-  const kind = issue.code === 'invalid_type' ? KINDS[issue.expected] : undefined;
-  return kind === undefined ? undefined : `must be ${kind}`;
+/** Our words for the rule that a value breaks, where the schema has none of its own. */
+function ruleOf(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type': {
+      const kind = issue.expected === 'int' ? 'a whole number' : KINDS[issue.expected];
+      return kind === undefined ? undefined : `must be ${kind}`;
+    }
+    case 'too_small':
+      return limitOf(issue.origin, 'at least', issue.minimum);
+    case 'too_big':
+      return limitOf(issue.origin, 'at most', issue.maximum);
+    case 'invalid_value':
+      return `must be ${issue.values
+        .map(String)
+        .join(', ')
+        .replace(/, ([^,]+)$/u, ' or $1')}`;
+    default:
+      return undefined;
+  }
+}
+
+function limitOf(origin: string, which: string, limit: number | bigint): string {
+  if (origin === 'string') return `must have ${which} ${limit} characters`;
+  return origin === 'array' ? `must have ${which} ${limit} entries` : `must be ${which} ${limit}`;
 }
 
 /** Of a union's branches, the issue that went furthest says best what is wrong; at the same place, the one of the

@@ -97,6 +97,43 @@ test.each([
   });
 });
 
+test('sealed requests are refused with what to do, and there is no key to seal them to', async () => {
+  const refused = { status: 503, json: { error: { type: 'encryption_unavailable', code: 'encryption_unavailable' } } };
+  expect(await stage.call('GET', '/v1/encryption-key')).toMatchObject(refused);
+  const headers = { 'content-type': 'application/eigeninference-sealed+json' };
+  const sealed = { token: stage.ownerToken, body: '{}', headers };
+  expect(await stage.call('POST', '/v1/chat/completions', sealed)).toMatchObject(refused);
+  expect(await stage.call('POST', '/v1/chat/completions', { ...sealed, token: 'wrong' })).toMatchObject({
+    status: 401,
+  });
+});
+
+test.each([
+  ['/v1/chat/completions', { messages: HELLO }],
+  ['/v1/completions', { prompt: 'Hello!' }],
+  ['/v1/responses', { input: 'Hello!' }],
+  ['/v1/messages', { messages: HELLO, max_tokens: 9 }],
+])('an answer of %s says who wrote it, and where its time went', async (path, body) => {
+  const answering = stage.ask('POST', path, { token: stage.ownerToken, body: { model: MODEL, ...body } });
+  const request = await machine.request();
+  request.write('Hi');
+  request.complete({ prompt_tokens: 3, completion_tokens: 1 });
+  const { headers } = await answering;
+  expect(Object.fromEntries(headers)).toMatchObject({
+    'x-inference-job-id': expect.any(String) as string,
+    'x-provider-id': machine.session.id,
+    'x-provider-encrypted': 'true',
+    'x-provider-attested': 'false',
+    'x-provider-trust-level': 'none',
+    'x-provider-secure-enclave': 'false',
+    'x-provider-chip': 'Apple M4 Max',
+    'x-provider-model': 'Mac16,5',
+  });
+  const timing = JSON.parse(headers.get('x-timing') ?? '') as Record<string, number>;
+  expect(Object.keys(timing)).toEqual(['parse_us', 'reserve_us', 'queue_us', 'provider_us']);
+  for (const us of Object.values(timing)) expect(us).toBeGreaterThanOrEqual(0);
+});
+
 describe('self request', () => {
   const ask = () =>
     openai().chat.completions.create({ model: MODEL, messages: HELLO }, { headers: { 'X-Darkbloom-Route': 'self' } });

@@ -105,6 +105,16 @@ describe('an audit', () => {
        VALUES ('acct_b', 'payout', 100, 200, 200, 'request-1', 0)`,
       { kind: 'paid_out', about: 'request-1', stored: 200n, recomputed: 100n },
     ],
+    [
+      'earnings that went to another account',
+      "UPDATE ledger SET account_id = 'acct_thief' WHERE kind = 'payout'",
+      { kind: 'recipient', about: 'request-1', stored: 100n, recomputed: 0n },
+    ],
+    [
+      'a fee that went to a machine',
+      "UPDATE ledger SET kind = 'platform_fee' WHERE kind = 'payout'",
+      { kind: 'recipient', about: 'request-1', stored: 100n, recomputed: 0n },
+    ],
   ])('finds %s', (_, sql, discrepancy) => {
     for (const table of ['ledger', 'usage']) {
       for (const what of ['update', 'delete']) database.run(`DROP TRIGGER ${table}_no_${what}`);

@@ -10,6 +10,7 @@ import { identityProviderOf } from '../../src/coordinator/identity-provider.js';
 import { silentLog } from '../../src/log.js';
 import { ManualClock } from '../support/manual-clock.js';
 import { portOf } from '../support/port-of.js';
+import { RecordedLog } from '../support/recorded-log.js';
 import { refusal } from './refusal.js';
 import { StartedCoordinator } from './started-coordinator.js';
 
@@ -230,6 +231,15 @@ describe('the keys of the provider', () => {
     clock.turn(24 * 3_600_000);
     expect(await list(await tokenOf())).toMatchObject(unavailable);
   });
+});
+
+test('keys that cannot be had: the log says why', async () => {
+  const recorded = new RecordedLog();
+  const settings = { issuer: ISSUER, audience: AUDIENCE, jwks_url: server.url };
+  const provider = identityProviderOf(settings, { clock, log: recorded.log });
+  await server[Symbol.asyncDispose]();
+  await expect(provider?.subjectOf(await tokenOf())).rejects.toMatchObject({ code: 'identity_unavailable' });
+  expect(recorded.text).toContain('ECONNREFUSED');
 });
 
 describe('a pinned key', () => {

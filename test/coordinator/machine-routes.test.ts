@@ -3,10 +3,11 @@ import { z } from 'zod';
 import { desiredModels } from '../../src/coordinator/desired-models.js';
 import { Identity } from '../../src/crypto/identity.js';
 import type { Register } from '../../src/protocol/provider-messages.js';
+import { sampleHeartbeat, sampleRegister } from '../support/sample-frames.js';
 import { DiallingProvider } from './dialling-provider.js';
 import { modelBody, registerModels } from './made-registry.js';
 import { refusal } from './refusal.js';
-import { BUILD, registerFrame } from './scripted-provider.js';
+import { BUILD } from './scripted-provider.js';
 import { StartedCoordinator } from './started-coordinator.js';
 
 let house: StartedCoordinator;
@@ -26,7 +27,10 @@ async function linked(label: string, changes: Partial<Register> = {}) {
   const { accounts, owner, url } = house.coordinator;
   const token = accounts.mintProviderToken(owner.id, label);
   const provider = await DiallingProvider.dial(url);
-  provider.say({ ...registerFrame(new Identity().publicKey), auth_token: token, ...changes });
+  provider.say({
+    ...sampleRegister({ build: BUILD, publicKey: new Identity().publicKey, linkToken: token }),
+    ...changes,
+  });
   const desired = await provider.next('desired_models');
   const id = (await machines()).find((machine) => machine['label'] === label)?.id ?? '';
   return { provider, token, id, desired };
@@ -73,6 +77,20 @@ describe('machines', () => {
     expect(await machines()).toEqual([]);
     expect((await house.call('GET', '/v1/models', { token })).status).toBe(401);
     expect(await revoke(house.ownerToken)).toEqual(refusal(404, 'not_found'));
+  });
+
+  test('that come with a link that was revoked are told so', async () => {
+    const { provider, token, id } = await linked('gone');
+    using _provider = provider;
+    await asOwner('DELETE', `/v1/me/machines/${id}`);
+    using again = await DiallingProvider.dial(house.coordinator.url);
+    again.say(sampleRegister({ build: BUILD, publicKey: new Identity().publicKey, linkToken: token }));
+    const word = {
+      trust_level: 'none',
+      status: 'untrusted',
+      reason: expect.stringContaining('link it anew') as string,
+    };
+    expect(await again.next('trust_status')).toMatchObject(word);
   });
 
   test('of several accounts stay apart', async () => {
@@ -202,26 +220,17 @@ describe('/v1/models/capacity', () => {
     const { nonce, timestamp } = await provider.next('attestation_challenge');
     const signature = identity.sign(`${nonce}${timestamp}`);
     provider.say({ type: 'attestation_response', nonce, signature, public_key: identity.publicKey });
-    const slot = {
-      model: BUILD,
+    const beat = {
+      status: 'serving',
       state: 'running',
-      num_running: 1,
-      num_waiting: 2,
-      active_tokens: 0,
-      max_tokens_potential: 0,
-      max_concurrency: 4,
+      running: 1,
+      waiting: 2,
       observed_decode_tps: 40,
       observed_prefill_tps: 500,
       active_token_budget_used: 1_000,
       active_token_budget_max: 8_192,
     };
-    const gigabytes = { gpu_memory_active_gb: 0, gpu_memory_peak_gb: 0, gpu_memory_cache_gb: 0, total_memory_gb: 8 };
-    provider.say({
-      type: 'heartbeat',
-      status: 'serving',
-      stats: { requests_served: 0, tokens_generated: 0 },
-      backend_capacity: { slots: [slot], ...gigabytes },
-    });
+    provider.say(sampleHeartbeat(BUILD, beat));
     await provider.heard();
     expect(await capacity()).toEqual([nothing]);
     house.clock.turn(2_000);

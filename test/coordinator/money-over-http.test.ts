@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { PLATFORM_ACCOUNT } from '../../src/coordinator/billing.js';
 import type { FakeRequest, Play } from '../support/fake-machine.js';
+import { RecordedLog } from '../support/recorded-log.js';
 import { vectors } from './billing-vectors.js';
 import { ALIAS, Answered, boundFor, BUILD, PaidHouse, Refused } from './paid-house.js';
 
@@ -354,6 +355,36 @@ describe('the cap of a key', () => {
     expect((await house.ask({ max_tokens: 10 })).status).toBe(200);
   });
 });
+
+test.each([{ stream: false }, { stream: true }])(
+  'a settlement that the books refuse is in the log, is tried on no other machine, and the hold goes back (streamed: $stream)',
+  async ({ stream }) => {
+    const recorded = new RecordedLog();
+    await using house = await PaidHouse.open({ log: recorded.log });
+    house.ledger.credit(house.consumer.id, PLENTY, 'test');
+    let asked = 0;
+    for (let machine = 0; machine < 2; machine++) {
+      await house.machineOf('stranger', (request) => {
+        asked++;
+        request.accept();
+        if (stream) request.write('word');
+        request.complete({ prompt_tokens: 90, completion_tokens: 300 });
+      });
+    }
+    house.behind((database) =>
+      database.run("CREATE TRIGGER full BEFORE INSERT ON usage BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"),
+    );
+    const answer = await house.ask({ max_tokens: 10, stream });
+    expect(answer.status).toBe(stream ? 200 : 500);
+    expect(await answer.text()).toMatch(/"internal_error"/u);
+    await house.ended();
+    expect(asked).toBe(1);
+    expect(recorded.text).toMatch(/"step":"settlement".*the books could not be written/u);
+    expect(recorded.text).toContain('the disk is full');
+    expect(house.ledger.balance(house.consumer.id).balance).toBe(PLENTY);
+    expect(house.audit()).toMatchObject({ discrepancies: [], openHolds: { count: 0 }, requests: 0 });
+  },
+);
 
 describe('money as text', () => {
   test.each(vectors.format.balance_usd)('a balance of $in is $out', async (vector) => {

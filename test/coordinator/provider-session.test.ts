@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
+import { isLoading, isWarm } from '../../src/coordinator/machine.js';
 import type { Attempt, AttemptEvent } from '../../src/coordinator/provider-session.js';
 import { Channel, newKeyPair, toBase64 } from '../../src/crypto/box.js';
 import { DarkbloomError, type ErrorCode } from '../../src/errors.js';
@@ -84,6 +85,16 @@ describe('what routing sees of a machine', () => {
     expect(changed).toHaveBeenCalledTimes(1);
   });
 
+  test('has an end: of a thousand models more than that, those that come later are left out', () => {
+    const { session, provider } = play();
+    const told = { size_bytes: 1, model_type: 'text', quantization: 'F16' };
+    const models = Array.from({ length: 1_500 }, (_, index) => ({ id: `local/${index}`, ...told }));
+    provider.say({ type: 'models_update', models });
+    provider.say({ type: 'models_update', models: [{ id: BUILD, ...told, template_render_ok: false }] });
+    expect(session.machine.models.size).toBe(1_000);
+    expect(session.machine.models.get(BUILD)?.template_render_ok).toBe(false);
+  });
+
   test('is not changed by a second register, nor by what is said of loading', () => {
     const { session, provider } = play();
     const before = session.machine;
@@ -113,6 +124,22 @@ describe('a heartbeat', () => {
     expect([...session.machine.full]).toEqual([BUILD]);
     provider.beat();
     expect([session.machine.reserved.size, session.machine.full.size]).toEqual([0, 0]);
+  });
+
+  test('that said of a model that it is being loaded is outdated by the first word, for those who wait too', async () => {
+    const { session, provider, changed } = play();
+    provider.beat({ state: 'reloading' });
+    session.start(BUILD, {});
+    const request = await provider.request();
+    request.begin(3);
+    expect([isLoading(session.machine, BUILD), isWarm(session.machine, BUILD)]).toEqual([true, false]);
+    changed.mockClear();
+    request.write('One');
+    expect([isLoading(session.machine, BUILD), isWarm(session.machine, BUILD)]).toEqual([false, true]);
+    request.write(' two');
+    expect(changed).toHaveBeenCalledTimes(1);
+    provider.beat({ state: 'reloading' });
+    expect(isLoading(session.machine, BUILD)).toBe(true);
   });
 
   test('tells of the load, and of a machine that wants no new request', () => {

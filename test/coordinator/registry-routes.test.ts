@@ -24,6 +24,14 @@ const FILES = [
  *  `printf '%s%s' cd… ab… | xxd -r -p | sha256sum`. */
 const AGGREGATE = 'f1dd32fe03b729070de4cab17d02aa7353b165fb133dda9744e0d956f9af8537';
 
+test('any web page may read the catalogue and the prices, and change nothing', async () => {
+  const allowed = async (method: string, path: string) =>
+    (await house.ask(method, path, { asText: true })).headers.get('access-control-allow-origin');
+  for (const path of ['/v1/models/catalog', '/v1/pricing', '/v1/stats']) expect(await allowed('GET', path)).toBe('*');
+  for (const method of ['PUT', 'DELETE']) expect(await allowed(method, '/v1/pricing')).toBeNull();
+  expect(await allowed('GET', '/v1/models')).toBeNull();
+});
+
 const Listed = z.object({ data: z.array(z.looseObject({ id: z.string() })) });
 const consumerIds = async () => Listed.parse((await asOwner('GET', '/v1/models')).json).data.map(({ id }) => id);
 

@@ -62,6 +62,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     foreign: new Map(),
     reserved: new Map(),
     full: new Set(),
+    wrote: new Set(),
     ...changes,
   };
 }

@@ -4,28 +4,13 @@ import { Identity } from '../../src/crypto/identity.js';
 import { isJsonObject, type JsonObject } from '../../src/inference/types.js';
 import { silentLog } from '../../src/log.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
-import type {
-  ProviderMessage,
-  Register,
-  Sealed,
-  SlotCapacity,
-  WireUsage,
-} from '../../src/protocol/provider-messages.js';
+import type { ProviderMessage, Register, Sealed, WireUsage } from '../../src/protocol/provider-messages.js';
 import type { Clock } from '../../src/util/clock.js';
-import { HARDWARE } from '../support/sample-hardware.js';
+import { sampleHeartbeat, sampleRegister, type SampleBeat } from '../support/sample-frames.js';
 
 export const BUILD = 'local/tiny';
 
 type Sent<T extends CoordinatorMessage['type']> = Extract<CoordinatorMessage, { type: T }>;
-
-/** What a heartbeat says of the build. */
-interface Beat extends Partial<Omit<SlotCapacity, 'model'>> {
-  rows?: number;
-  running?: number;
-  waiting?: number;
-  /** Of the machine. */
-  status?: string;
-}
 
 interface Script {
   clock: Clock;
@@ -52,7 +37,7 @@ export class ScriptedProvider {
   constructor({ clock, accountId, machineId, changed = () => undefined, register = {}, rows }: Script) {
     this.#clock = clock;
     this.session = new ProviderSession(
-      { ...registerFrame(this.identity.publicKey), ...register },
+      { ...sampleRegister({ build: BUILD, publicKey: this.identity.publicKey }), ...register },
       {
         accountId,
         machineId,
@@ -98,21 +83,8 @@ export class ScriptedProvider {
   }
 
   /** A heartbeat of a machine with the build in memory. */
-  beat({ rows = 4, running = 0, waiting = 0, status = 'idle', state = 'idle', ...figures }: Beat = {}): void {
-    const slot = { model: BUILD, state, ...figures, active_tokens: 0, max_tokens_potential: 0, max_concurrency: rows };
-    this.say({
-      type: 'heartbeat',
-      status,
-      stats: { requests_served: 0, tokens_generated: 0 },
-      system_metrics: { memory_pressure: 0, cpu_usage: 0, thermal_state: 'nominal' },
-      backend_capacity: {
-        slots: [{ ...slot, num_running: running, num_waiting: waiting }],
-        gpu_memory_active_gb: 0,
-        gpu_memory_peak_gb: 0,
-        gpu_memory_cache_gb: 0,
-        total_memory_gb: 8,
-      },
-    });
+  beat(beat: SampleBeat = {}): void {
+    this.say(sampleHeartbeat(BUILD, beat));
   }
 
   /** Lets itself be challenged, and answers well unless told otherwise. */
@@ -210,15 +182,4 @@ export class PlayedRequest {
       ...(feasibleAfterMs === undefined ? {} : { feasible_after_ms: feasibleAfterMs }),
     });
   }
-}
-
-export function registerFrame(publicKey: string): Register {
-  return {
-    type: 'register',
-    hardware: HARDWARE,
-    models: [{ id: BUILD, size_bytes: 1, model_type: 'text', quantization: 'F16' }],
-    backend: 'llama.cpp',
-    public_key: publicKey,
-    encrypted_response_chunks: true,
-  };
 }

@@ -5,15 +5,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DarkbloomError, type ErrorCode } from '../../src/errors.js';
 import type { ContentEvent } from '../../src/inference/types.js';
 import { ScriptedGenerator } from '../support/scripted-generators.js';
-import { SCRIPTED_MODEL as model, ScriptedNode } from '../support/scripted-node.js';
+import { MODEL as model, ScriptedSystem } from '../support/scripted-system.js';
 
 /** The official SDKs against the real coordinator and the real wire; what the model says is written here. */
 
-let node: ScriptedNode;
+let system: ScriptedSystem;
 beforeAll(async () => {
-  node = await ScriptedNode.start(new ScriptedGenerator());
+  system = await ScriptedSystem.start();
 });
-afterAll(() => node[Symbol.asyncDispose]());
+afterAll(() => system[Symbol.asyncDispose]());
 
 /** The versions send the key as `X-Api-Key` or as a bearer; `/v1` in the base URL is doubled by all. */
 type Connect = (options: { baseURL: string; apiKey: string; maxRetries: number }) => Pick<Anthropic, 'messages'>;
@@ -25,7 +25,8 @@ const VERSIONS: [string, Connect, Pick<typeof Anthropic, 'APIError'>][] = [
 const WAYS = ['whole', 'streamed'] as const;
 const CASES = VERSIONS.flatMap(([version, connect]) => WAYS.map((way) => ({ version, way, connect })));
 
-const clientOf = (connect: Connect, apiKey = node.key) => connect({ baseURL: `${node.url}/v1`, apiKey, maxRetries: 0 });
+const clientOf = (connect: Connect, apiKey = system.apiKey) =>
+  connect({ baseURL: system.baseUrl, apiKey, maxRetries: 0 });
 const ask = (connect: Connect, way: (typeof WAYS)[number], params: Omit<Anthropic.MessageCreateParams, 'model'>) => {
   const { messages } = clientOf(connect);
   const body = { model, ...params, stream: false as const };
@@ -50,7 +51,7 @@ const CALLS: ContentEvent[] = [
 ];
 
 test.each(CASES)('SDK $version, $way: tools are called, and their results read', async ({ connect, way }) => {
-  const calling = node.play(new ScriptedGenerator({ events: CALLS, finishReason: 'tool_calls' }));
+  const calling = system.play(new ScriptedGenerator({ events: CALLS, finishReason: 'tool_calls' }));
   const tool_choice = { type: 'auto' as const, disable_parallel_tool_use: false };
   const message = await ask(connect, way, { max_tokens: 100, tools: TOOLS, tool_choice, messages: [question] });
   expect(message).toMatchObject({ stop_reason: 'tool_use', usage: { input_tokens: 11, output_tokens: 6 } });
@@ -63,7 +64,7 @@ test.each(CASES)('SDK $version, $way: tools are called, and their results read',
     { toolChoice: 'auto', parallelToolCalls: true, tools: [{ name: 'weather', parameters: TOOLS[0]?.input_schema }] },
   ]);
 
-  const answering = node.play(new ScriptedGenerator({ says: ['Warm.'] }));
+  const answering = system.play(new ScriptedGenerator({ says: ['Warm.'] }));
   const results: Anthropic.ToolResultBlockParam[] = [
     { type: 'tool_result', tool_use_id: 'toolu_a1', content: [{ type: 'text', text: '20' }] },
     { type: 'tool_result', tool_use_id: 'toolu_b2', content: 'which town?', is_error: true },
@@ -97,7 +98,7 @@ const THOUGHTS: ContentEvent[] = [
 ];
 
 test.each(CASES)('SDK $version, $way: thoughts are shown who asks, and sent back', async ({ connect, way }) => {
-  const thinking = node.play(new ScriptedGenerator({ events: THOUGHTS }));
+  const thinking = system.play(new ScriptedGenerator({ events: THOUGHTS }));
   const config = { type: 'enabled' as const, budget_tokens: 1_024 };
   const shown = await ask(connect, way, { max_tokens: 2_000, thinking: config, messages: [question] });
   expect(shown.content).toMatchObject([
@@ -106,7 +107,7 @@ test.each(CASES)('SDK $version, $way: thoughts are shown who asks, and sent back
   ]);
   expect(thinking.requests[0]?.templateArguments).toEqual({ enable_thinking: true, thinking_budget: 1_024 });
 
-  const again = node.play(new ScriptedGenerator({ events: THOUGHTS }));
+  const again = system.play(new ScriptedGenerator({ events: THOUGHTS }));
   const messages = [question, { role: 'assistant' as const, content: shown.content }, question];
   const hidden = await ask(connect, way, { max_tokens: 2_000, messages });
   expect(hidden.content).toMatchObject([{ type: 'text', text: 'Warm.' }]);
@@ -120,7 +121,7 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
   const plain = { model, max_tokens: 50, messages: [question] };
 
   test('counts tokens, of tools and of a system text too', async () => {
-    const counting = node.play(new ScriptedGenerator({ result: { op: 'count', promptTokens: 42 } }));
+    const counting = system.play(new ScriptedGenerator({ result: { op: 'count', promptTokens: 42 } }));
     const { messages } = clientOf(connect);
     expect(await messages.countTokens({ model, system: 'Be', tools: TOOLS, messages: [question] })).toEqual({
       input_tokens: 42,
@@ -131,7 +132,7 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
   });
 
   test('that aborts a stream ends the generation', async () => {
-    const hanging = node.play(new ScriptedGenerator({ says: ['Hel'], hangs: true }));
+    const hanging = system.play(new ScriptedGenerator({ says: ['Hel'], hangs: true }));
     const stream = clientOf(connect).messages.stream(plain);
     stream.on('text', () => stream.abort());
     await expect(stream.finalMessage()).rejects.toThrow(/abort/iu);
@@ -139,7 +140,7 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
   });
 
   test('raises what breaks a stream', async () => {
-    node.play(new ScriptedGenerator({ says: ['Hel'], breaksWith: new DarkbloomError('runner_died', 'It ended.') }));
+    system.play(new ScriptedGenerator({ says: ['Hel'], breaksWith: new DarkbloomError('runner_died', 'It ended.') }));
     const stream = clientOf(connect).messages.stream(plain);
     const broken = expect(stream.finalMessage()).rejects;
     await broken.toThrow(/It ended/u);
@@ -147,7 +148,7 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
   });
 
   test('reads the id of a request from its header', async () => {
-    node.play(new ScriptedGenerator({ says: ['Hi'] }));
+    system.play(new ScriptedGenerator({ says: ['Hi'] }));
     const { response } = await clientOf(connect).messages.create(plain).withResponse();
     expect(response.headers.get('request-id')).toMatch(/^[0-9a-f]{12}$/u);
   });
@@ -156,11 +157,10 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
     ['invalid_request', 400, 'BadRequestError', 'invalid_request_error'],
     ['context_length_exceeded', 400, 'BadRequestError', 'invalid_request_error'],
     ['unprocessable', 422, 'UnprocessableEntityError', 'invalid_request_error'],
-    ['over_capacity', 429, 'RateLimitError', 'rate_limit_error'],
     ['internal', 500, 'InternalServerError', 'api_error'],
     ['draining', 503, 'InternalServerError|ServiceUnavailableError', 'overloaded_error'],
   ])('raises %s as what its status and type say', async (code, status, name, type) => {
-    node.play(new ScriptedGenerator({ breaksWith: new DarkbloomError(code, 'What it says.') }));
+    system.play(new ScriptedGenerator({ breaksWith: new DarkbloomError(code, 'What it says.') }));
     const error: unknown = await clientOf(connect)
       .messages.create(plain)
       .then(
@@ -196,7 +196,7 @@ describe.each(VERSIONS)('SDK %s', (_version, connect, { APIError }) => {
 });
 
 test('a machine that does not know an operation is told of, not guessed for', async () => {
-  node.play(new ScriptedGenerator({ breaksWith: new DarkbloomError('unsupported', 'chat only') }));
+  system.play(new ScriptedGenerator({ breaksWith: new DarkbloomError('unsupported', 'chat only') }));
   const { messages } = clientOf((options) => new Anthropic(options));
   await expect(messages.countTokens({ model, messages: [question] })).rejects.toMatchObject({
     status: 501,
@@ -204,4 +204,19 @@ test('a machine that does not know an operation is told of, not guessed for', as
       error: { type: 'api_error', code: 'provider_error', message: 'chat only' },
     },
   });
+});
+
+// Last, and all at once: a machine that was full gets no request before its next heartbeat.
+test('all SDKs raise a full machine as a rate limit', async () => {
+  system.play(new ScriptedGenerator({ breaksWith: new DarkbloomError('over_capacity', 'What it says.') }));
+  const raised = await Promise.allSettled(
+    VERSIONS.map(([, connect]) => clientOf(connect).messages.create({ model, max_tokens: 50, messages: [question] })),
+  );
+  const error = { type: 'error', error: { type: 'rate_limit_error', message: 'What it says.' } };
+  for (const [index, [, , { APIError }]] of VERSIONS.entries()) {
+    const { reason } = raised[index] as PromiseRejectedResult;
+    expect(reason).toBeInstanceOf(APIError);
+    expect(reason).toMatchObject({ status: 429, error });
+    expect((reason as object).constructor.name).toBe('RateLimitError');
+  }
 });

@@ -15,6 +15,7 @@ import { FakeCoordinator } from '../support/fake-coordinator.js';
 import { portOf } from '../support/port-of.js';
 import { RecordedLog } from '../support/recorded-log.js';
 import { RunningDaemon } from '../support/running-daemon.js';
+import { sampleRegister } from '../support/sample-frames.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 import { costly } from '../support/costly.js';
 
@@ -468,25 +469,7 @@ describe("on the wire, at the coordinator's end", () => {
   });
   afterAll(() => running[Symbol.asyncDispose]());
 
-  const register = (publicKey: string) =>
-    JSON.stringify({
-      type: 'register',
-      hardware: {
-        machine_model: 'Test1,1',
-        chip_name: 'Test',
-        chip_family: 'Unknown',
-        chip_tier: 'Unknown',
-        memory_gb: 8,
-        memory_available_gb: 4,
-        cpu_cores: { total: 2, performance: 2, efficiency: 0 },
-        gpu_cores: 0,
-        memory_bandwidth_gbs: 0,
-      },
-      models: [{ id: BUILD, size_bytes: 1, model_type: 'text', quantization: 'F16' }],
-      backend: 'llama.cpp',
-      public_key: publicKey,
-      encrypted_response_chunks: true,
-    });
+  const register = (publicKey: string) => JSON.stringify(sampleRegister({ build: BUILD, publicKey }));
 
   test.each([
     ['text that is not JSON', 'this is not JSON', 'not JSON (16 characters)'],

@@ -13,6 +13,7 @@ import { writeDiscovery } from '../../src/service/discovery.js';
 import { StartedCoordinator } from '../coordinator/started-coordinator.js';
 import { HAS_CHROMIUM, openBrowser, Visit } from '../support/browser.js';
 import { runCommand, RunningCommand } from '../support/command.js';
+import { costly, sampled } from '../support/costly.js';
 import { eventually } from '../support/eventually.js';
 import { madeModel } from '../support/made-models.js';
 import { RunningDaemon } from '../support/running-daemon.js';
@@ -31,7 +32,11 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
   let browser: Browser;
   beforeAll(async () => {
     [daemon, browser] = await Promise.all([
-      RunningDaemon.start({ 'models.files': { loop: longModel() }, 'engine.context_tokens': CONTEXT_TOKENS }),
+      RunningDaemon.start({
+        'models.files': { loop: longModel() },
+        'engine.context_tokens': CONTEXT_TOKENS,
+        'provider.serve_others': true,
+      }),
       openBrowser(),
     ]);
   });
@@ -73,7 +78,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
 
   const lastFacts = (page: Page) => page.locator('.answer .facts').last();
 
-  test('`local --open` leads a browser to the console, signed in; the code is in no argument and works once', async () => {
+  costly('`local --open` leads to the console, signed in; its code is in no argument and works once', async () => {
     await using visit = await Visit.start(browser);
     const { page } = visit;
     const folder = mkdtempSync(join(tmpdir(), 'opener-'));
@@ -143,7 +148,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     await page.getByLabel('Message').press('Enter');
     await expectText(
       lastFacts(page),
-      /^\d+ tokens · [\d,]+ tokens\/s · first word after [\d.]+ m?s · free: your own machine$/u,
+      /^\d+ tokens · ([\d,]+ tokens\/s · )?first word after [\d.]+ m?s · free: your own machine$/u,
     );
     expect(await page.locator('.answer > p').first().innerText()).toMatch(/\w+ \w+/u);
     expect(daemon.countRows()).toMatchObject({ usage: before.usage + 1, ledger: before.ledger });
@@ -161,7 +166,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     expectQuiet(visit);
   });
 
-  test('what a person or a model writes is shown as text, never as HTML', async () => {
+  costly('what a person or a model writes is shown as text, never as HTML', async () => {
     await using visit = await signedIn();
     const { page } = visit;
     const nasty = '<img src=x onerror="document.title=\'broken\'"><b>bold</b>';
@@ -184,7 +189,23 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     expectQuiet(visit);
   });
 
-  test('a key is made, shown once, works, is disabled, enabled and deleted', async () => {
+  costly('who has no machine talks to those of others, and pays', async () => {
+    const guest = await daemon.addAccount({ usd: 1, acceptUnattested: true });
+    await using visit = await Visit.start(browser);
+    const { page } = visit;
+    await signIn(page, daemon.url, guest.loginToken);
+    await page.getByText('It is paid from your balance').waitFor();
+    const before = daemon.countRows();
+    await page.getByLabel('Model', { exact: true }).selectOption({ label: 'darkbloom-tiny-chat (paid)' });
+    await page.getByLabel('Message').fill('Hello, Darkbloom!');
+    await page.getByRole('button', { name: 'Send' }).click();
+    await expectText(lastFacts(page), /^\d+ tokens · .*paid: the machine of another account$/u);
+    expect(daemon.countRows()).toMatchObject({ usage: before.usage + 1, open_holds: 0 });
+    await page.getByText('$0.9999').waitFor(); // what is left of the balance
+    expectQuiet(visit);
+  });
+
+  costly('a key is made, shown once, works, is disabled, enabled and deleted', async () => {
     await using visit = await signedIn();
     const { page } = visit;
     await page.getByLabel('Name of a new key').fill('the editor');
@@ -194,7 +215,10 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     const status = async () => (await daemon.call('GET', '/v1/models', { token: secret })).status;
     expect(await status()).toBe(200);
 
+    const limits = { limit_usd: 5, limit_reset: 'monthly', self_route_only: true, allowed_models: ['loop'] };
+    await daemon.call('POST', '/v1/keys', { token: daemon.ownerToken, body: { name: 'the robot', ...limits } });
     await page.reload();
+    await page.getByText('$0 of $5 monthly spent · your own machines alone · only loop').waitFor();
     const item = page.getByRole('listitem').filter({ hasText: 'the editor' });
     await item.getByText('made just now').waitFor();
     expect(await page.content()).not.toContain(secret);
@@ -211,7 +235,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     expectQuiet(visit);
   });
 
-  test('the examples carry the key of this machine, hidden until one asks', async () => {
+  costly('the examples carry the key of this machine, hidden until one asks', async () => {
     await using visit = await signedIn();
     const { page } = visit;
     const section = page.getByRole('region', { name: 'From your own program' });
@@ -225,7 +249,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     expectQuiet(visit);
   });
 
-  test('a code of a machine is approved on /link, however it is typed', async () => {
+  costly('a code of a machine is approved on /link, however it is typed', async () => {
     await using visit = await Visit.start(browser);
     const { page } = visit;
     await signIn(page, daemon.url, daemon.ownerToken, '/link');
@@ -243,7 +267,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     expectQuiet(visit, [REFUSED(404)]);
   });
 
-  test('with the keyboard alone: every control is reached, seen and left, and a question is asked', async () => {
+  costly('with the keyboard alone: every control is reached, seen and left, and a question is asked', async () => {
     await using visit = await signedIn();
     const { page } = visit;
     await page.getByText('In memory').or(page.getByText('On disk')).first().waitFor();
@@ -295,7 +319,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     expectQuiet(visit);
   });
 
-  test('a paused machine says so, with the way to resume', async () => {
+  costly('a paused machine says so, with the way to resume', async () => {
     await using visit = await signedIn();
     const { page } = visit;
     const machines = page.getByRole('region', { name: 'Machines', exact: true });
@@ -311,7 +335,7 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
     expectQuiet(visit, [REFUSED(503)]);
   });
 
-  test('without machines, requests and keys the console says what to do; when the session ends, it asks to sign in', async () => {
+  costly('without machines, requests and keys the console says what to do; a session that ends, too', async () => {
     await using house = await StartedCoordinator.start();
     const { url } = house.coordinator;
     await using visit = await Visit.start(browser);
@@ -336,33 +360,32 @@ describe.skipIf(!HAS_CHROMIUM)('in a browser (skipped where there is no chromium
   test('screenshots: both pages, light and dark, phone and desktop; nothing is wider than the screen', async () => {
     fillBooks(daemon);
     const folder = mkdtempSync(join(tmpdir(), 'darkbloom-pages-'));
-    for (const dark of [false, true]) {
-      for (const width of [390, 1280]) {
-        await using visit = await Visit.start(browser, { width, height: width < 500 ? 844 : 900, dark });
-        const { page } = visit;
-        const shoot = async (name: string) => {
-          await page.screenshot({
-            path: join(folder, `${name}-${dark ? 'dark' : 'light'}-${width}.png`),
-            fullPage: true,
-          });
-          expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-        };
-        await page.goto(daemon.url);
-        await page.getByLabel('Login token').waitFor();
-        await shoot('sign-in');
-        await fillToken(page, daemon.ownerToken);
-        await page.getByRole('region', { name: 'From your own program' }).locator('pre').waitFor();
-        await page.getByRole('img', { name: /requests,/u }).waitFor();
-        await page.getByLabel('Model', { exact: true }).selectOption('darkbloom-tiny-chat');
-        await page.getByLabel('Message').fill('Hello, Darkbloom!');
-        await page.getByLabel('Message').press('Enter');
-        await expectText(lastFacts(page), /tokens\/s · first word/u);
-        await shoot('console');
-        await page.goto(`${daemon.url}/link`);
-        await page.getByLabel('The code that it shows').waitFor();
-        await shoot('link');
-        expectQuiet(visit);
-      }
+    const looks = [false, true].flatMap((dark) => [390, 1280].map((width) => ({ dark, width })));
+    for (const { dark, width } of sampled(looks)) {
+      await using visit = await Visit.start(browser, { width, height: width < 500 ? 844 : 900, dark });
+      const { page } = visit;
+      const shoot = async (name: string) => {
+        await page.screenshot({
+          path: join(folder, `${name}-${dark ? 'dark' : 'light'}-${width}.png`),
+          fullPage: true,
+        });
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+      };
+      await page.goto(daemon.url);
+      await page.getByLabel('Login token').waitFor();
+      await shoot('sign-in');
+      await fillToken(page, daemon.ownerToken);
+      await page.getByRole('region', { name: 'From your own program' }).locator('pre').waitFor();
+      await page.getByRole('img', { name: /requests,/u }).waitFor();
+      await page.getByLabel('Model', { exact: true }).selectOption('darkbloom-tiny-chat');
+      await page.getByLabel('Message').fill('Hello, Darkbloom!');
+      await page.getByLabel('Message').press('Enter');
+      await expectText(lastFacts(page), /first word/u);
+      await shoot('console');
+      await page.goto(`${daemon.url}/link`);
+      await page.getByLabel('The code that it shows').waitFor();
+      await shoot('link');
+      expectQuiet(visit);
     }
     if (environment['DARKBLOOM_KEEP_SCREENSHOTS'] === undefined) rmSync(folder, { recursive: true });
     else process.stdout.write(`screenshots: ${folder}\n`);

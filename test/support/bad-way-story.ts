@@ -5,7 +5,7 @@ import { knownModel, StartedCoordinator } from '../coordinator/started-coordinat
 import { BadWay, type Fate } from './bad-way.js';
 import { booksWrong, settledRequests } from './books.js';
 import { Echo } from './echo.js';
-import { LinkedProvider, numbersTo } from './linked-provider.js';
+import { CountingGenerator, LinkedProvider, numbersTo } from './linked-provider.js';
 import { seeded } from './seeded.js';
 
 const BUILD = 'local/tiny';
@@ -61,6 +61,7 @@ export async function tellStory(seed: number): Promise<Ending> {
     linkToken: accounts.mintProviderToken(owner.id, 'test'),
     build: BUILD,
     rows: ROWS,
+    engine: new CountingGenerator(random),
     clock,
     random,
   });
@@ -101,7 +102,7 @@ export async function tellStory(seed: number): Promise<Ending> {
   await until('all requests have ended', () => open === 0);
   await until(
     'nothing runs',
-    () => coordinator.requestsRunning === 0 && provider.jobs.running === 0 && provider.generator.running === 0,
+    () => coordinator.requestsRunning === 0 && provider.jobs.running === 0 && provider.engine.running === 0,
   );
   const isBack = () =>
     provider.link.state.name === 'online' &&

@@ -6,7 +6,7 @@ import { isJsonObject, type JsonObject } from '../../src/inference/types.js';
 import { decodeCoordinatorFrame, encode } from '../../src/protocol/codec.js';
 import type { CoordinatorMessage } from '../../src/protocol/coordinator-messages.js';
 import type { ProviderMessage, WireUsage } from '../../src/protocol/provider-messages.js';
-import { HARDWARE } from './sample-hardware.js';
+import { sampleHeartbeat, sampleRegister } from './sample-frames.js';
 
 /** What a fake machine does with a request. */
 export type Play = (request: FakeRequest) => void | Promise<void>;
@@ -53,29 +53,8 @@ export class FakeMachine implements AsyncDisposable {
 
   #register(): void {
     const { build, linkToken, rows = 4 } = this.#options;
-    this.say({
-      type: 'register',
-      hardware: HARDWARE,
-      models: [{ id: build, size_bytes: 1, model_type: 'text', quantization: 'F16' }],
-      backend: 'llama.cpp',
-      public_key: this.#identity.publicKey,
-      encrypted_response_chunks: true,
-      auth_token: linkToken,
-    });
-    const slot = { model: build, state: 'idle', num_running: 0, num_waiting: 0, active_tokens: 0 };
-    this.say({
-      type: 'heartbeat',
-      status: 'idle',
-      stats: { requests_served: 0, tokens_generated: 0 },
-      system_metrics: { memory_pressure: 0, cpu_usage: 0, thermal_state: 'nominal' },
-      backend_capacity: {
-        slots: [{ ...slot, max_tokens_potential: 0, max_concurrency: rows }],
-        gpu_memory_active_gb: 0,
-        gpu_memory_peak_gb: 0,
-        gpu_memory_cache_gb: 0,
-        total_memory_gb: 8,
-      },
-    });
+    this.say(sampleRegister({ build, linkToken, publicKey: this.#identity.publicKey }));
+    this.say(sampleHeartbeat(build, { rows }));
   }
 
   #receive(frame: string): void {

@@ -1,14 +1,17 @@
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { Coordinator } from '../../src/coordinator/coordinator.js';
-import { machineIdOf } from '../../src/coordinator/accounts.js';
+import { machineIdOf, type Account } from '../../src/coordinator/accounts.js';
+import { saveLinkToken } from '../../src/link/link-token.js';
 import { silentLog } from '../../src/log.js';
 import { systemClock } from '../../src/util/clock.js';
+import { Lifetime } from '../../src/util/lifetime.js';
 import { knownModel } from '../coordinator/started-coordinator.js';
 import { booksWrong } from './books.js';
+import { RunningCommand } from './command.js';
 import { eventually } from './eventually.js';
 import { loopModel, sayModel } from './made-models.js';
-import { RunningDaemon } from './running-daemon.js';
 import { seeded } from './seeded.js';
 import { TemporaryHome } from './temporary-home.js';
 
@@ -37,11 +40,61 @@ interface FleetEnding {
   wrong: string[];
 }
 
-/** Clients of two accounts at three real daemons with different models, while machines come and go. */
+/** A machine of one account, whether its process runs or not. */
+class Seat implements AsyncDisposable {
+  readonly account: Account;
+  readonly machineId: string;
+  readonly #home = new TemporaryHome();
+  #daemon: RunningCommand | undefined;
+
+  /** `own`: its models beside the one that all have; `open`: it serves other accounts too. */
+  constructor(
+    coordinator: Coordinator,
+    { account, own, open }: { account: Account; own: Record<string, string>; open: boolean },
+  ) {
+    this.account = account;
+    const token = coordinator.accounts.mintProviderToken(account.id, 'test');
+    this.machineId = machineIdOf(token);
+    saveLinkToken(this.#home.home.linkToken, coordinator.url, token);
+    const files = Object.entries(own).map(([name, path]) => `${name} = ${JSON.stringify(path)}`);
+    const settings = [
+      ...['[coordinator]', `url = "${coordinator.url}"`, '[provider]', `serve_others = ${open}`],
+      ...['[engine]', 'slots = 2', 'context_tokens = 512', 'threads = 1', '[models.files]', ...files],
+    ];
+    writeFileSync(this.#home.home.config, settings.join('\n'));
+  }
+
+  get runs(): boolean {
+    return this.#daemon !== undefined;
+  }
+
+  /** Resolves when it is linked. */
+  async add(): Promise<void> {
+    this.#daemon = new RunningCommand(['start', '--foreground', '--port', '0'], this.#home.home.folder);
+    await this.#daemon.says(/link online/u);
+  }
+
+  /** Resolves when its process is gone: at once, or when it has finished what runs there. */
+  async remove(how: 'killed' | 'drained'): Promise<void> {
+    const daemon = this.#daemon;
+    this.#daemon = undefined;
+    const code = await daemon?.stop(how === 'killed' ? 'SIGKILL' : 'SIGTERM');
+    if (how === 'drained' && code !== 0) throw new Error(`A daemon that was drained ended with ${code}.`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemon?.[Symbol.asyncDispose]();
+    this.#home[Symbol.dispose]();
+  }
+}
+
+/** Clients of two accounts at three daemons with different models, each a process of its own that is killed, drained and
+ *  started again. */
 export async function tellFleetStory({ seed, clients, durationMs, eventMs }: FleetStory): Promise<FleetEnding> {
   const random = seeded(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
   using home = new TemporaryHome();
+  await using life = new Lifetime();
   const coordinator = await Coordinator.start({
     database: home.home.database,
     host: '127.0.0.1',
@@ -53,38 +106,21 @@ export async function tellFleetStory({ seed, clients, durationMs, eventMs }: Fle
     clock: systemClock,
     log: silentLog(),
   });
+  life.own(() => coordinator.close());
   const { accounts, ledger, fleet, url } = coordinator;
   const people = ['one', 'two'].map((name) => accounts.add(name, { acceptUnattested: true }));
-  const [one, two] = people as [(typeof people)[number], (typeof people)[number]];
+  const [one, two] = people as [Account, Account];
   for (const { id } of people) ledger.credit(id, MONEY, 'test');
   const seats = [
     { account: one, own: { say: sayModel() }, open: false },
     { account: one, own: { loop: loopModel() }, open: true },
     { account: two, own: { say: sayModel(), loop: loopModel() }, open: true },
-  ].map((seat) => ({ ...seat, token: accounts.mintProviderToken(seat.account.id, 'test') }));
-  type Seat = (typeof seats)[number];
-  const running = new Map<Seat, RunningDaemon>();
+  ].map((seat) => new Seat(coordinator, seat));
+  for (const seat of seats) life.own(() => seat[Symbol.asyncDispose]());
   const events: string[] = [];
   const wrong: string[] = [];
 
-  const add = async (seat: Seat) => {
-    const settings = {
-      'coordinator.url': url,
-      'provider.serve_others': seat.open,
-      'models.files': seat.own,
-      'engine.slots': 2,
-      'engine.context_tokens': 512,
-      'engine.threads': 1,
-    };
-    running.set(seat, await RunningDaemon.start(settings, silentLog(), seat.token));
-  };
-  const remove = async (seat: Seat, drain: boolean) => {
-    const daemon = running.get(seat);
-    running.delete(seat);
-    if (drain) await daemon?.daemon.drain(AbortSignal.timeout(5_000));
-    await daemon?.[Symbol.asyncDispose]();
-  };
-  await Promise.all(seats.map(add));
+  await Promise.all(seats.map((seat) => seat.add()));
   await eventually('three machines are there', () => {
     return fleet.machines.filter(({ challengedAt }) => challengedAt !== undefined).length === 3 || undefined;
   });
@@ -95,7 +131,7 @@ export async function tellFleetStory({ seed, clients, durationMs, eventMs }: Fle
   const client = async (index: number): Promise<void> => {
     const account = people[index % people.length] ?? one;
     const key = accounts.keys.create(account.id, {}).secret;
-    const own = new Set(seats.filter((seat) => seat.account === account).map(({ token }) => machineIdOf(token)));
+    const own = new Set(seats.filter((seat) => seat.account === account).map(({ machineId }) => machineId));
     while (!ended) {
       const mode = pick(MODES);
       const { outcome, jobId, machine } = await ask(url, key, {
@@ -115,17 +151,16 @@ export async function tellFleetStory({ seed, clients, durationMs, eventMs }: Fle
   for (const end = performance.now() + durationMs; performance.now() + eventMs < end;) {
     await sleep(eventMs);
     const seat = pick(seats);
-    const what = running.has(seat) ? pick(['killed', 'drained']) : 'added';
+    const what = seat.runs ? pick(['killed', 'drained'] as const) : 'added';
     events.push(`machine ${seats.indexOf(seat) + 1} ${what}`);
-    await (what === 'added' ? add(seat) : remove(seat, what === 'drained'));
+    await (what === 'added' ? seat.add() : seat.remove(what));
   }
   ended = true;
   await asking;
   await eventually('nothing runs', () => coordinator.requestsRunning === 0 || undefined);
   if (fleet.line.length > 0) wrong.push('a request is left in line');
   for (const session of fleet.sessions) if (session.running > 0) wrong.push('a request is left at a machine');
-  await Promise.all([...running.keys()].map((seat) => remove(seat, false)));
-  await coordinator.close();
+  await life.close();
   return { outcomes, events, wrong: [...wrong, ...booksWrong(home.home.database, answered)] };
 }
 

@@ -16,28 +16,31 @@ import { HARDWARE } from './sample-hardware.js';
 
 const noCommands = { run: () => Promise.resolve({ code: 'missing', stdout: '', stderr: '' } as const) };
 
-interface LinkedProviderOptions {
+interface LinkedProviderOptions<E extends Engine> {
   coordinatorUrl: string;
   linkToken: string;
   build: string;
+  /** Requests that it answers at once. */
   rows: number;
+  /** In place of a model. */
+  engine: E;
   clock: Clock;
   random: () => number;
 }
 
 /** A provider with a real link, real jobs and real seals; only the model is played. */
-export class LinkedProvider implements AsyncDisposable {
+export class LinkedProvider<E extends Engine> implements AsyncDisposable {
   readonly identity = new Identity();
-  readonly generator: CountingGenerator;
+  readonly engine: E;
   readonly jobs: Jobs;
   readonly link: Link;
 
-  constructor({ coordinatorUrl, linkToken, build, rows, clock, random }: LinkedProviderOptions) {
+  constructor({ coordinatorUrl, linkToken, build, rows, engine, clock, random }: LinkedProviderOptions<E>) {
     const { identity } = this;
     const log = silentLog();
     const refuse = () => undefined;
-    this.generator = new CountingGenerator(random);
-    this.jobs = new Jobs({ generator: this.generator, identity, refuse, clock, log });
+    this.engine = engine;
+    this.jobs = new Jobs({ generator: engine, identity, refuse, clock, log });
     const { jobs } = this;
     const posture = () => readPosture(noCommands, 'linux', {});
     const isLoaded = () => false;

@@ -31,10 +31,10 @@ export const AuditOutput = z.strictObject({
     .array(
       z.strictObject({
         kind: z
-          .enum(['balance', 'charged', 'paid_out', 'orphan'])
+          .enum(['balance', 'charged', 'paid_out', 'recipient', 'orphan'])
           .describe(
             '`balance`: a row does not add up; `charged`: an account paid other than its requests cost; ' +
-              "`paid_out`: a request's earnings are not its cost; `orphan`: earnings without a request",
+              "`paid_out`: a request's earnings are not its cost; `recipient`: they went to a wrong account; `orphan`: earnings without a request",
           ),
         about: z.string().describe('Id of the account, or of the request'),
         seq: z.int().optional().describe('The first row of the ledger that is wrong'),
@@ -129,7 +129,7 @@ function printAudit(found: Audit): void {
   const { accounts, ledgerRows, requests, openHolds, discrepancies } = found;
   const total = accounts.reduce((sum, { balance }) => sum + balance, 0n);
   const holds = openHolds.count === 0 ? 'none on hold' : `${openHolds.count} on hold ($${formatUsd(openHolds.amount)})`;
-  const read = `${accounts.length} accounts, ${ledgerRows} rows, ${requests} requests, ${holds}`;
+  const read = `${counted(accounts.length, 'account')}, ${counted(ledgerRows, 'row')}, ${counted(requests, 'request')}, ${holds}`;
   if (discrepancies.length === 0) {
     printDone(`Exact: ${read}. Together the accounts have $${formatUsd(total)}.`);
     return;
@@ -137,16 +137,20 @@ function printAudit(found: Audit): void {
   print(`${style.red('wrong')} ${read}.`);
   for (const { kind, about, seq, stored, recomputed } of discrepancies) {
     const where = seq === undefined ? about : `${about}, row ${seq}`;
-    print(`  ${kind.padEnd(8)} ${where}: $${formatUsd(stored)} in the books, $${formatUsd(recomputed)} from the rows`);
+    print(`  ${kind.padEnd(9)} ${where}: $${formatUsd(stored)} in the books, $${formatUsd(recomputed)} from the rows`);
   }
   print('Stop the coordinator, keep a copy of the file, and go back to a backup that audits as exact.');
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
 function backup(file: string): void {
   const home = findHome(environment);
   const target = resolve(file);
   const { ledgerRows, requests } = backUpBooks(home.database, target);
-  printDone(`${target}: ${ledgerRows} rows, ${requests} requests, audited.`);
+  printDone(`${target}: ${counted(ledgerRows, 'row')}, ${counted(requests, 'request')}, audited.`);
 }
 
 async function restore(file: string): Promise<void> {
@@ -154,6 +158,6 @@ async function restore(file: string): Promise<void> {
   await refuseSecondDaemon(home.discovery);
   const had = existsSync(home.database);
   const { ledgerRows, requests } = restoreBooks(resolve(file), home.database, home.databaseSetAside);
-  printDone(`Restored: ${ledgerRows} rows, ${requests} requests, audited.`);
+  printDone(`Restored: ${counted(ledgerRows, 'row')}, ${counted(requests, 'request')}, audited.`);
   if (had) print(`The books that were there: ${home.databaseSetAside}`);
 }
