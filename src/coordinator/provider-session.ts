@@ -450,7 +450,7 @@ function atMost(tps: number | undefined, most: number): number | undefined {
 
 /** The field that a machine's message begins with, as ours do: `'messages.0.content': …`. */
 function paramOf(message: string): { param?: string } {
-  const param = /^'([a-z_]+)[^']*':/u.exec(message)?.[1];
+  const param = /^'([a-z_]+)(?:\..*)?': /su.exec(message)?.[1];
   return param === undefined ? {} : { param };
 }
 

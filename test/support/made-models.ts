@@ -46,7 +46,8 @@ const TOOL_TEMPLATE =
  *  the call is the one that stands there. */
 export const toolModel = (): string =>
   madeModel('tool', [
-    ...['--template', TOOL_TEMPLATE, '--control', '</tool_response>', '--say'],
+    ...['--template', TOOL_TEMPLATE, '--control', '</tool_response>'],
+    ...['--user-defined', '<tool_call>', '--user-defined', '</tool_call>', '--say'],
     'Let me see.<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call></tool_response>It is sunny there.',
   ]);
 
