@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { checkSchema } from '../../src/inference/grammar/check-schema.js';
 import { includes } from '../../src/inference/grammar/character-set.js';
-import { Languages } from '../../src/inference/grammar/languages.js';
+import { Languages, LanguageTooLarge } from '../../src/inference/grammar/languages.js';
 import { patternLanguage } from '../../src/inference/grammar/pattern-reader.js';
 import { SchemaReader } from '../../src/inference/grammar/schema-reader.js';
 import { textStates, type TextState } from '../../src/inference/grammar/text-states.js';
@@ -77,6 +77,7 @@ test('a pattern is found in the same texts as by JavaScript', () => {
         try {
           states = statesOf(source);
         } catch (error) {
+          if (error instanceof LanguageTooLarge) return; // counts within counts
           expect(error).toMatchObject({ name: 'UnreadablePattern', message: /repeats what looks ahead/u });
           return;
         }
