@@ -137,6 +137,7 @@ test.each([
   ['(?:(?=a)a)+', 'repeats what looks ahead'],
   ['\\ud83d\\ude00', 'has halves of characters'],
   ['(', 'is no regular expression'],
+  [`${'('.repeat(500)}a${')'.repeat(500)}`, 'has groups that are nested more than 64 deep'],
   ['^(?:[ab]{1,900}c){900}$', 'too large for a grammar'],
   ['^(?:a?){900}(?:b?a?){900}$', 'too large for a grammar'],
   [`^${'[ab]*a[ab]{19}'}$`, 'too large for a grammar'],

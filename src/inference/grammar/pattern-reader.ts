@@ -6,6 +6,9 @@ export class UnreadablePattern extends Error {
   override readonly name = 'UnreadablePattern';
 }
 
+/** Groups within each other. */
+const MAX_DEPTH = 64;
+
 /** A regular expression of ECMAScript with the flag `u`, as JSON Schema has them, taken apart. */
 type Node =
   | { type: 'set'; set: CharacterSet }
@@ -127,15 +130,19 @@ function only(code: number): CharacterSet {
 class PatternReader {
   readonly #characters: readonly string[];
   #at = 0;
+  #depth = 0;
 
   constructor(pattern: string) {
     this.#characters = [...pattern];
   }
 
   read(): Node {
+    this.#depth++;
+    if (this.#depth > MAX_DEPTH) throw new UnreadablePattern(`has groups that are nested more than ${MAX_DEPTH} deep`);
     const ways: Node[] = [];
     do ways.push(this.#sequence());
     while (this.#took('|'));
+    this.#depth--;
     const [first] = ways;
     return ways.length === 1 && first !== undefined ? first : { type: 'either', of: ways };
   }
