@@ -173,6 +173,7 @@ class PatternReader {
     return this.#closed({ min, max: max === '' ? Infinity : Number(max) });
   }
 
+  /** What was read, and the bracket behind it taken. */
   #closed<T>(value: T): T {
     this.#at++;
     return value;
@@ -227,7 +228,7 @@ class PatternReader {
     if (letter === 'x') return only(Number.parseInt(this.#many(2), 16));
     if (letter === 'c') return only(this.#next() % 32);
     if (letter === 'u') return only(this.#codePoint());
-    if (/[\w]/u.test(letter)) throw new UnreadablePattern(`has '\\${letter}', which is not supported`);
+    if (/\w/u.test(letter)) throw new UnreadablePattern(`has '\\${letter}', which is not supported`);
     return only(letter.codePointAt(0) ?? 0);
   }
 
@@ -259,11 +260,8 @@ class PatternReader {
   }
 
   #until(end: RegExp): string {
-    let text = '';
-    for (let next = this.#characters[this.#at]; next !== undefined && !end.test(next);) {
-      text += this.#many(1);
-      next = this.#characters[this.#at];
-    }
-    return text;
+    const from = this.#at;
+    while (this.#at < this.#characters.length && !end.test(this.#characters[this.#at] ?? '')) this.#at++;
+    return this.#characters.slice(from, this.#at).join('');
   }
 }
