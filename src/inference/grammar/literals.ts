@@ -34,7 +34,9 @@ export function characterClass(set: CharacterSet): string {
 
 function classCharacter(code: number): string {
   const character = String.fromCodePoint(code);
-  return /[0-9a-zA-Z]/u.test(character) ? character : `\\U${code.toString(16).padStart(8, '0')}`;
+  if (/[0-9a-zA-Z]/u.test(character)) return character;
+  const hex = code.toString(16);
+  return code <= 0xff ? `\\x${hex.padStart(2, '0')}` : `\\U${hex.padStart(8, '0')}`;
 }
 
 function codeOf(character: string): number {
