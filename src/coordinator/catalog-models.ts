@@ -1,3 +1,4 @@
+import { chatCapabilities } from '../inference/features.js';
 import { weightHash, type CatalogModel } from '../models/catalog.js';
 import type { InstalledModel } from '../models/store.js';
 import type { Alias, Build } from './registry.js';
@@ -35,7 +36,7 @@ export function catalogModels(catalog: readonly CatalogModel[], now: number): Kn
         weightHash: weightHash(build.files),
         files: build.files.map((file) => ({ path: file.path, sizeBytes: file.size_bytes, sha256: file.sha256 })),
         source: build.source,
-        capabilities: [...model.capabilities],
+        capabilities: chatCapabilities(model.capabilities.includes('reasoning')),
         version: 'v1',
         description: model.description,
         runtimeParameters: {},
@@ -71,7 +72,7 @@ export function ownModels(
         minRamGb: 0,
         files: [],
         source: 'own',
-        capabilities: [model.task === 'vectors' ? 'embeddings' : 'chat'],
+        capabilities: model.task === 'vectors' ? ['embeddings'] : chatCapabilities(model.thinks === true),
         version: 'v1',
         description: '',
         runtimeParameters: {},

@@ -463,9 +463,9 @@ function atMost(tps: number | undefined, most: number): number | undefined {
   return tps === undefined ? undefined : Math.min(tps, most);
 }
 
-/** The field that a machine's message begins with, as ours do. */
+/** The field that a machine's message begins with, as ours do: `'messages.0.content': …`. */
 function paramOf(message: string): { param?: string } {
-  const param = /^'([a-z_]+)/u.exec(message)?.[1];
+  const param = /^'([a-z_]+)(?:\..*)?': /su.exec(message)?.[1];
   return param === undefined ? {} : { param };
 }
 

@@ -182,11 +182,12 @@ export class ModelPool implements Engine {
     const slot = this.#slotNamed(name);
     if ((slot.model.task ?? 'answers') === task) return slot;
     const others = this.models.filter((model) => (model.task ?? 'answers') === task).map(({ alias }) => alias);
+    const { alias } = slot.model;
     const use = others.length === 0 ? 'this machine has none' : `this machine has ${others.join(', ')}`;
     const message =
       task === 'vectors'
-        ? `'${name}' is a model for answers, not for embeddings. Name an embedding model: ${use}.`
-        : `'${name}' is an embedding model and writes no answers; its texts go to /v1/embeddings. Name a chat model: ${use}.`;
+        ? `'model': ${alias} is a model for answers, not for embeddings. Name an embedding model: ${use}.`
+        : `'model': ${alias} is an embedding model and writes no answers; its texts go to /v1/embeddings. Name a chat model: ${use}.`;
     throw new DarkbloomError('invalid_request', message, { param: 'model' });
   }
 

@@ -5,6 +5,7 @@ import { DarkbloomError, toFailure } from '../errors.js';
 import { anthropicMessages } from '../inference/anthropic.js';
 import type { Dialect } from '../inference/dialect.js';
 import { openAiChat, openAiCompletions, openAiResponses } from '../inference/openai.js';
+import { embeddings } from '../inference/operation-dialects.js';
 import type { Log } from '../log.js';
 
 /** Rules that hold on every route: paths, request ids, error bodies. */
@@ -73,6 +74,8 @@ function dialectOf(context: HttpContext): Dialect {
       return openAiCompletions;
     case '/v1/responses':
       return openAiResponses;
+    case '/v1/embeddings':
+      return embeddings;
     default:
       return openAiChat;
   }

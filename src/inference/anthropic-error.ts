@@ -2,12 +2,19 @@ import type { DarkbloomError } from '../errors.js';
 import { openAiError } from './openai.js';
 import { isJsonObject, type JsonObject } from './types.js';
 
+/** The SDK's tool runner asks for a conversation that is kept first, and sends all of it itself where it reads this. */
+const NO_THREADS = { error_code: 'thread_unsupported_request', unsupported: ['thread'] };
+
 /** Right for both readers: Anthropic's envelope, with our precise reason in `code`. */
 export function anthropicError(error: DarkbloomError, requestId: string): JsonObject {
   const inner = openAiError(error)['error'];
   return {
     type: 'error',
-    error: { ...(isJsonObject(inner) ? inner : {}), type: anthropicType(error) },
+    error: {
+      ...(isJsonObject(inner) ? inner : {}),
+      type: anthropicType(error),
+      ...(error.param === 'thread' ? { details: NO_THREADS } : {}),
+    },
     request_id: requestId,
   };
 }

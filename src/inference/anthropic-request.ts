@@ -9,7 +9,7 @@ import { parseBody } from './validation.js';
 
 /** What chat takes, which all dialects become: OpenAI's bounds. */
 const MAX_TOOLS = 128;
-const TOOL_NAME = /^[\w-]{1,64}$/u;
+const TOOL_NAME = /^[\w-]{1,128}$/u;
 const MAX_STOPS = 4;
 const MAX_STOP_CHARACTERS = 256;
 /** Anthropic's least; a smaller budget is refused there as well. */
@@ -20,7 +20,7 @@ const System = z.union([z.string(), z.array(Text)], 'must be a string or a list 
 
 const Tool = z.object({
   type: z.literal('custom', "must be 'custom' or absent: Anthropic's own tools are not here").nullish(),
-  name: z.string().regex(TOOL_NAME, 'must be 1 to 64 letters, digits, _ or -'),
+  name: z.string().regex(TOOL_NAME, 'must be 1 to 128 letters, digits, _ or -'),
   description: z.string().nullish(),
   input_schema: z
     .looseObject({ type: z.literal('object', "must be 'object'") }, 'must be a JSON Schema of type object')
@@ -62,10 +62,8 @@ const Format = z.object({
   type: z.literal('json_schema', "must be 'json_schema'"),
   schema: z.record(z.string(), z.unknown(), 'must be a JSON Schema'),
 });
-const share = (what: string) => {
-  const range = `${what} must be a number from 0 to 1`;
-  return z.number(range).min(0, range).max(1, range).nullish();
-};
+const SHARE_RULE = 'must be a number from 0 to 1';
+const share = z.number(SHARE_RULE).min(0, SHARE_RULE).max(1, SHARE_RULE).nullish();
 const absent = (why: string) => z.null(why).optional();
 
 const MessagesBody = z.object({
@@ -73,8 +71,8 @@ const MessagesBody = z.object({
   messages: z.array(Turn, 'must be a list').min(1, 'must not be empty'),
   system: System.nullish(),
   max_tokens: z.int('must be a whole number above 0').positive('must be a whole number above 0').nullish(),
-  temperature: share('the temperature'),
-  top_p: share('the share'),
+  temperature: share,
+  top_p: share,
   top_k: z.int('must be a whole number').min(0, 'must be 0 or more').nullish(),
   stream: z.boolean('must be true or false').nullish(),
   stop_sequences: z

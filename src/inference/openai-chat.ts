@@ -1,17 +1,6 @@
 import { z } from 'zod';
 import { DarkbloomError } from '../errors.js';
-import {
-  effort,
-  flag,
-  HINT_FIELDS,
-  MAX_TOP_LOGPROBS,
-  refused,
-  SAMPLING_FIELDS,
-  STREAM_FIELDS,
-  TemplateArguments,
-  tokens,
-  wholeNumberFrom,
-} from './openai-fields.js';
+import { COMMON_FIELDS, effort, flag, MAX_TOP_LOGPROBS, refused, tokens, wholeNumberFrom } from './openai-fields.js';
 import { Messages, messagesOf } from './openai-messages.js';
 import {
   ChatFormat,
@@ -19,6 +8,7 @@ import {
   ChatTools,
   choiceProblem,
   formatOf,
+  sizeProblem,
   toolChoiceOf,
   toolsOf,
 } from './openai-tools.js';
@@ -33,12 +23,11 @@ const MAX_SCOPE_CHARACTERS = 256;
 const DEFAULTS = { temperature: 0.8, topP: 0.95, topK: 40, minP: 0.05 } as const;
 
 const ChatBody = z.object({
-  model: z.string('must be a string').min(1, 'must not be empty'),
+  ...COMMON_FIELDS,
   messages: Messages,
   max_tokens: tokens,
   max_completion_tokens: tokens,
   max_output_tokens: tokens,
-  ...SAMPLING_FIELDS,
   n: z.literal([0, 1], 'only one answer for each request is supported').nullish(),
   logprobs: flag,
   top_logprobs: wholeNumberFrom(0, MAX_TOP_LOGPROBS).nullish(),
@@ -47,9 +36,6 @@ const ChatBody = z.object({
   parallel_tool_calls: flag,
   response_format: ChatFormat,
   reasoning_effort: effort,
-  chat_template_kwargs: TemplateArguments,
-  ...STREAM_FIELDS,
-  ...HINT_FIELDS,
   store: z.literal(false, 'must be false: nothing is stored here').nullish(),
   modalities: z.array(z.literal('text', 'only text is supported'), 'must be a list').nullish(),
   verbosity: z.literal('medium', "must be 'medium' or left out").nullish(),
@@ -86,6 +72,8 @@ export function parseChat(body: unknown): ChatRequest {
   const chat = parseBody(ChatBody, body);
   const maxTokens = chat.max_tokens ?? chat.max_completion_tokens ?? chat.max_output_tokens ?? undefined;
   const tools = toolsOf(chat.tools);
+  const tooMuch = sizeProblem(tools);
+  if (tooMuch !== undefined) throw refusedField(body, ['tools'], tooMuch);
   const toolChoice = toolChoiceOf(chat.tool_choice);
   const problem = choiceProblem(toolChoice, tools);
   if (problem !== undefined) throw refusedField(body, ['tool_choice'], problem);

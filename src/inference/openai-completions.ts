@@ -1,14 +1,5 @@
 import { z } from 'zod';
-import {
-  effort,
-  HINT_FIELDS,
-  refused,
-  SAMPLING_FIELDS,
-  STREAM_FIELDS,
-  TemplateArguments,
-  tokens,
-  wholeNumberFrom,
-} from './openai-fields.js';
+import { COMMON_FIELDS, effort, refused, tokens, wholeNumberFrom } from './openai-fields.js';
 import type { JsonObject } from './types.js';
 import { parseBody } from './validation.js';
 
@@ -20,17 +11,13 @@ const PROMPT_RULE = 'must be a string, or a list of one string';
 const prompt = z.string('must be a string: tokens are not supported');
 
 const CompletionBody = z.object({
-  model: z.string('must be a string').min(1, 'must not be empty'),
+  ...COMMON_FIELDS,
   prompt: z.union([prompt, z.array(prompt).length(1, PROMPT_RULE)], PROMPT_RULE),
   max_tokens: tokens,
   max_completion_tokens: tokens,
-  ...SAMPLING_FIELDS,
   n: z.literal([0, 1], 'only one answer for each request is supported').nullish(),
   logprobs: wholeNumberFrom(0, MAX_LOGPROBS).nullish(),
   reasoning_effort: effort,
-  chat_template_kwargs: TemplateArguments,
-  ...STREAM_FIELDS,
-  ...HINT_FIELDS,
   best_of: z.literal([0, 1], 'only one answer for each request is supported').nullish(),
   echo: z.literal(false, 'must be false: the prompt is not repeated').nullish(),
   suffix: refused('texts are not filled in'),

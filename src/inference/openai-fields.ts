@@ -46,7 +46,7 @@ export const SAMPLING_FIELDS = {
   presence_penalty: numberFrom(-2, 2).nullish(),
   frequency_penalty: numberFrom(-2, 2).nullish(),
   repetition_penalty: numberFrom(0.01, 10).nullish(),
-  seed: z.int('must be a whole number').nullish(),
+  seed: wholeNumberFrom(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER).nullish(),
   logit_bias: z
     .record(z.string().regex(/^\d+$/u), numberFrom(-100, 100), 'must be an object of token ids')
     .refine((biases) => Object.keys(biases).length <= MAX_LOGIT_BIASES, `must be at most ${MAX_LOGIT_BIASES} token ids`)
@@ -60,7 +60,7 @@ export const SAMPLING_FIELDS = {
 };
 
 /** How the answer is sent. */
-export const STREAM_FIELDS = {
+const STREAM_FIELDS = {
   stream: flag,
   stream_options: z
     .object({
@@ -71,7 +71,7 @@ export const STREAM_FIELDS = {
 };
 
 /** What says who asks, or what other servers keep by it. They change nothing of an answer here. */
-export const HINT_FIELDS = {
+const HINT_FIELDS = {
   user: hint,
   safety_identifier: hint,
   metadata: z.record(z.string(), z.unknown(), 'must be an object').nullish(),
@@ -88,7 +88,7 @@ const templateText = z
   .string()
   .max(MAX_TEMPLATE_TEXT_CHARACTERS, `must be at most ${MAX_TEMPLATE_TEXT_CHARACTERS} characters`)
   .regex(/^[\p{L}\p{N} _.,:/-]*$/u, 'must be letters, digits, spaces and _ . , : / -');
-export const TemplateArguments = z
+const TemplateArguments = z
   .record(
     z.string().regex(/^[a-z]\w*$/iu),
     z.union([z.boolean(), z.number(), z.null(), templateText], 'must be a boolean, a number, null or a short text'),
@@ -103,3 +103,12 @@ export const TemplateArguments = z
     }
   })
   .nullish();
+
+/** What every body that is answered may have. */
+export const COMMON_FIELDS = {
+  model: z.string('must be a string').min(1, 'must not be empty'),
+  ...SAMPLING_FIELDS,
+  chat_template_kwargs: TemplateArguments,
+  ...STREAM_FIELDS,
+  ...HINT_FIELDS,
+};

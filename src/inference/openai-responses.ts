@@ -1,14 +1,12 @@
 import { z } from 'zod';
 import { checkSchema } from './grammar/check-schema.js';
 import {
+  COMMON_FIELDS,
   effort,
   flag,
-  HINT_FIELDS,
   MAX_TOP_LOGPROBS,
   refused,
   SAMPLING_FIELDS,
-  STREAM_FIELDS,
-  TemplateArguments,
   tokens,
   wholeNumberFrom,
 } from './openai-fields.js';
@@ -66,7 +64,7 @@ const LOGPROBS = 'message.output_text.logprobs';
 const INCLUDED = [LOGPROBS, 'reasoning.encrypted_content'] as const;
 
 const ResponseBody = z.object({
-  model: z.string('must be a string').min(1, 'must not be empty'),
+  ...COMMON_FIELDS,
   input: z.union(
     [
       z.string().min(1, 'must not be empty'),
@@ -76,7 +74,6 @@ const ResponseBody = z.object({
   ),
   instructions: z.string('must be a string').nullish(),
   max_output_tokens: tokens,
-  ...SAMPLING_FIELDS,
   top_logprobs: wholeNumberFrom(0, MAX_TOP_LOGPROBS).nullish(),
   include: z.array(z.enum(INCLUDED, `must be one of ${INCLUDED.join(', ')}`), 'must be a list').nullish(),
   tools: FlatTools,
@@ -91,9 +88,6 @@ const ResponseBody = z.object({
   reasoning: z
     .object({ effort, summary: z.enum(['auto', 'concise', 'detailed'], 'must be auto, concise or detailed').nullish() })
     .nullish(),
-  chat_template_kwargs: TemplateArguments,
-  ...STREAM_FIELDS,
-  ...HINT_FIELDS,
   store: flag,
   truncation: z.literal('disabled', "must be 'disabled': nothing is cut from a conversation").nullish(),
   background: z.literal(false, 'must be false: nothing is answered later').nullish(),

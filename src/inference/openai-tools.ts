@@ -6,13 +6,15 @@ import type { AnswerFormat, JsonObject, Tool, ToolChoice } from './types.js';
 
 /** As many as OpenAI takes. */
 const MAX_TOOLS = 128;
+/** Of all of them together: what is shown to the model is put together at once. */
+const MAX_TOOLS_BYTES = 1_048_576;
 const MAX_DESCRIPTION_CHARACTERS = 32_768;
 const MAX_SCHEMA_BYTES = 65_536;
 /** Levels of objects and lists in a JSON Schema. */
 const MAX_SCHEMA_DEPTH = 64;
-/** OpenAI's rule for the names of functions and schemas. */
-const NAME = /^[\w-]{1,64}$/u;
-const NAME_RULE = 'must be 1 to 64 letters, digits, _ or -';
+/** Anthropic's rule for the names of tools; OpenAI's has 64. */
+const NAME = /^[\w-]{1,128}$/u;
+const NAME_RULE = 'must be 1 to 128 letters, digits, _ or -';
 
 const name = z.string('must be a string').regex(NAME, NAME_RULE);
 const description = z
@@ -103,6 +105,13 @@ const NO_PARAMETERS: JsonObject = { type: 'object', properties: {} };
 export function toolChoiceOf(choice: z.infer<typeof ChatToolChoice>): ToolChoice {
   if (typeof choice === 'object' && choice !== null) return { name: choice.function.name };
   return choice ?? 'auto';
+}
+
+/** Why these tools are too much for one request. */
+export function sizeProblem(tools: readonly Tool[]): string | undefined {
+  const bytes = Buffer.byteLength(JSON.stringify(tools));
+  if (bytes <= MAX_TOOLS_BYTES) return undefined;
+  return `must be at most ${MAX_TOOLS_BYTES} bytes of JSON together, not ${bytes}`;
 }
 
 /** Why these tools cannot be chosen from like this. */

@@ -25,7 +25,7 @@ export const embeddings: Dialect = {
   promptField: 'input',
   lower: ({ model, input, dimensions, encoding_format, user }) => ({ model, input, dimensions, encoding_format, user }),
   reply: (facts) => new ResultReply((result) => embeddingsBody(result, facts)),
-  errorBody: openAiError,
+  errorBody: (error) => openAiError(error, 'input'),
 };
 
 function embeddingsBody(result: OperationResult, { model, asked = {} }: ReplyFacts): JsonObject {

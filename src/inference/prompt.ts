@@ -96,7 +96,7 @@ export class PromptTemplate {
     } catch (cause) {
       throw new DarkbloomError(
         'invalid_request',
-        "The model's chat template refused this order of roles. Most models want user and assistant in turns.",
+        "'messages': the model's chat template refused this order of roles. Most models want user and assistant in turns.",
         { param: 'messages', cause },
       );
     }

@@ -79,7 +79,8 @@ const CatalogModel = z.strictObject({
   license: z.string(),
   min_ram_gb: z.number().int().positive(),
   max_output_tokens: z.number().int().positive(),
-  capabilities: z.array(z.enum(['chat'])),
+  /** `reasoning`: it thinks before it answers, where its template lets it. */
+  capabilities: z.array(z.enum(['chat', 'reasoning'])),
   /** Absent: not known, and a plan says that its sum is an estimate. */
   cache: Cache.optional(),
   /** The first one is the build that the alias stands for. */

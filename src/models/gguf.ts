@@ -2,6 +2,7 @@ import { statSync } from 'node:fs';
 import { readGgufFileInfo, type GgufFileInfo } from 'node-llama-cpp';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
 import { templateRenders } from '../inference/prompt.js';
+import { templateThinks } from '../inference/syntax/syntax-of.js';
 import type { ModelShape } from '../inference/footprint.js';
 import { Architecture, shapeOf } from './gguf-shape.js';
 
@@ -16,6 +17,8 @@ export interface GgufFacts {
   templateRenderOk: boolean;
   /** For vectors of texts, not for answers. */
   task?: 'vectors';
+  /** Its template has a place for thoughts. */
+  thinks?: true;
 }
 
 /** `general.file_type` → name. */
@@ -67,6 +70,7 @@ export async function readGguf(path: string): Promise<GgufFacts> {
     trainedContextTokens: parsed.data.context_length,
     shape: shapeOf(general.architecture, parsed.data, sizeBytes),
     ...(isForVectors(path, general.architecture, parsed.data.pooling_type) ? { task: 'vectors' as const } : {}),
+    ...(templateThinks(tokenizer.chat_template) ? { thinks: true as const } : {}),
     templateRenderOk: templateRenders({
       template: tokenizer.chat_template,
       bosToken: bos === undefined ? '' : (tokens[bos] ?? ''),

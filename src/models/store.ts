@@ -26,6 +26,8 @@ export interface InstalledModel {
   templateRenderOk: boolean;
   /** For vectors of texts, not for answers. */
   task?: 'vectors';
+  /** Its template has a place for thoughts. */
+  thinks?: true;
   /** Absent for the owner's own file: nobody pinned a hash to compare with. */
   weightHash?: string;
 }

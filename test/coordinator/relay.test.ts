@@ -302,6 +302,19 @@ describe('a machine that fails before any content', () => {
     expect([asked.effects, stage.balance]).toEqual([['provider_error'], MONEY]);
   });
 
+  test.each([
+    ["'messages': the roles must alternate.", 'messages'],
+    ["'tools.0.function.parameters.properties.it's': is not supported.", 'tools'],
+    ["'local/model' is for something else.", undefined],
+    ['The roles must alternate.', undefined],
+  ])('%s is an error of %s', async (message, param) => {
+    using stage = new Stage();
+    const machine = stage.machine();
+    const asked = stage.ask();
+    (await machine.request()).fail(400, message);
+    expect((await asked.ending()).error).toMatchObject({ code: 'invalid_request', message, param });
+  });
+
   test.each([404, 429, 500, 501, 502, 503])('with %i may be answered by another machine', async (status) => {
     using stage = new Stage();
     const [first, second] = [stage.machine(), stage.machine()];

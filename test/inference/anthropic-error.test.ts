@@ -25,3 +25,10 @@ test.each<[ErrorCode, string]>([
     request_id: 'r1',
   });
 });
+
+test('a conversation that is to be kept is refused in the words with which the SDK goes on without', () => {
+  const error = new DarkbloomError('invalid_request', 'x', { param: 'thread' });
+  expect(anthropicMessages.errorBody(error, 'r1')).toMatchObject({
+    error: { details: { error_code: 'thread_unsupported_request', unsupported: ['thread'] } },
+  });
+});

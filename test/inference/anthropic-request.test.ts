@@ -263,9 +263,9 @@ test.each<[JsonObject, string]>([
   [{ system: [{ type: 'image' }] }, "'system.0.type': must be text; got a string of 5 characters."],
   [{ max_tokens: 0 }, "'max_tokens': must be a whole number above 0; got a whole number."],
   [{ max_tokens: 1.5 }, "'max_tokens': must be a whole number above 0; got a number with a fraction."],
-  [{ temperature: 1.1 }, "'temperature': the temperature must be a number from 0 to 1; got a number with a fraction."],
-  [{ temperature: '1' }, "'temperature': the temperature must be a number from 0 to 1; got a string of 1 characters."],
-  [{ top_p: -1 }, "'top_p': the share must be a number from 0 to 1; got a negative number."],
+  [{ temperature: 1.1 }, "'temperature': must be a number from 0 to 1; got a number with a fraction."],
+  [{ temperature: '1' }, "'temperature': must be a number from 0 to 1; got a string of 1 characters."],
+  [{ top_p: -1 }, "'top_p': must be a number from 0 to 1; got a negative number."],
   [{ top_k: -1 }, "'top_k': must be 0 or more; got a negative number."],
   [{ stream: 'yes' }, "'stream': must be true or false; got a string of 3 characters."],
   [{ stop_sequences: [''] }, "'stop_sequences.0': must not be empty; got a string of 0 characters."],
@@ -283,7 +283,7 @@ test.each<[JsonObject, string]>([
   ],
   [
     { tools: [{ ...weather, name: 'of a town' }] },
-    "'tools.0.name': must be 1 to 64 letters, digits, _ or -; got a string of 9 characters.",
+    "'tools.0.name': must be 1 to 128 letters, digits, _ or -; got a string of 9 characters.",
   ],
   [{ tools: [weather, weather] }, "'tools.1.name': another tool has the same name."],
   [

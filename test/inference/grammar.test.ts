@@ -41,6 +41,19 @@ describe('a schema', () => {
     ['nullable', { type: 'string', nullable: true }, ['null', '"a"'], ['1']],
     ['no type', {}, ['1', '{"a":[1,{"b":null}]}', '"x"', '[]'], ['{', "'a'"]],
     ['integer', { type: 'integer' }, ['0', '-12', '999999999999999'], ['01', '1.0', '1e3', '1000000000000000']],
+    [
+      'integer as zod has it',
+      { type: 'integer', minimum: -(2 ** 53 - 1), maximum: 2 ** 53 - 1 },
+      ['0', '-999999999999999'],
+      ['1e3'],
+    ],
+    [
+      'bounds far away',
+      { type: 'number', minimum: -3e38, exclusiveMaximum: 3e38 },
+      ['-1.5', '999999999999999'],
+      ['1e40'],
+    ],
+    ['a bound far away', { type: 'integer', minimum: 1, maximum: 2 ** 60 }, ['1', '999999999999999'], ['0', '-1']],
     ['number', { type: 'number' }, ['0', '-1.50', '2e10', '1.5E-3'], ['.5', '1.', '+1', 'NaN', '1e400']],
     ['number bounds', { type: 'number', minimum: 0, maximum: 1 }, ['0', '0.5', '1', '1.0'], ['-0.1', '1.1', '2']],
     ['exclusive', { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 2 }, ['0.1', '1.999'], ['0', '0.0', '2']],
@@ -65,6 +78,33 @@ describe('a schema', () => {
     ],
     ['ipv4', { type: 'string', format: 'ipv4' }, ['"255.0.10.1"'], ['"256.0.0.1"', '"1.2.3"']],
     ['email', { type: 'string', format: 'email' }, ['"a.b@example.com"'], ['"a@"', '"@b"']],
+    ['ipv6', { format: 'ipv6' }, ['"::1"', '"fe80:0:0:0:0:0:0:1"', '"1:2::"'], ['"1:2:3"', '":::"', '"g::"']],
+    ['duration', { format: 'duration' }, ['"P1Y2M3DT4H5M6S"', '"PT5S"', '"P2W"'], ['"P"', '"PT"', '"P1S"', '"P1Y1W"']],
+    [
+      'pattern',
+      { type: 'string', pattern: '^[a-c"\\\\\\n]+$|^é{2,3}x?$' },
+      ['"ab"', '"\\"\\\\\\n"', '"éé"', '"éééx"'],
+      ['""', '"d"', '"é"', '"ab\n"', '"\\u0061"', '"aé"'],
+    ],
+    [
+      'pattern anywhere',
+      { type: 'string', pattern: 'b.?d' },
+      ['"abcde"', '"bd"', '"\\tbxd\\""'],
+      ['"bxxd"', '"b"', '"d'],
+    ],
+    [
+      'pattern and length',
+      { pattern: '^a*$', minLength: 2, maxLength: 3 },
+      ['"aa"', '"aaa"'],
+      ['"a"', '"aaaa"', '"bb"'],
+    ],
+    ['pattern and format', { format: 'ipv4', pattern: '1$' }, ['"10.0.0.1"'], ['"10.0.0.2"', '"1"']],
+    [
+      'two patterns',
+      { allOf: [{ pattern: 'a' }, { pattern: 'b$' }], type: 'string' },
+      ['"ab"', '"bab"'],
+      ['"ba"', '"b"'],
+    ],
     ['uri', { type: 'string', format: 'uri' }, ['"https://example.com/a?b=%20#c"'], ['"example.com"', '"a b://c"']],
     [
       'closed objects',
@@ -189,7 +229,7 @@ const named = (count: number, each: unknown) =>
   Object.fromEntries(many(count, (index) => [`p${index}`, each]) as [string, unknown][]);
 
 test.each<[string, JsonObject, string]>([
-  ['pattern', closed({ a: { type: 'string', pattern: '^a' } }), "'s.properties.a.pattern': is not supported."],
+  ['a pattern that looks back', closed({ a: { pattern: '(?<=a)b' } }), "'s.properties.a.pattern': looks back"],
   ['not', { not: {} }, "'s.not': is not supported."],
   ['multipleOf', { type: 'array', items: { multipleOf: 2 } }, "'s.items.multipleOf': is not supported."],
   ['uniqueItems', { type: 'array', uniqueItems: true }, "'s.uniqueItems': is not supported."],
@@ -210,6 +250,7 @@ test.each<[string, JsonObject, string]>([
   ['a circle through allOf', { type: 'object', allOf: [{ $ref: '#' }] }, 'leads back to itself.'],
   ['no finite value', closed({ a: { $ref: '#' } }), "'s': allows no finite value."],
   ['no value', { type: 'integer', minimum: 3, maximum: 2 }, "'s': allows no number."],
+  ['no number that is written', { type: 'integer', minimum: 1e16 }, "'s.minimum': must be a number from"],
   ['no value in a member', closed({ a: { enum: [] } }), 'allows no finite value.'],
   [
     'required but forbidden',

@@ -133,6 +133,7 @@ describe('what cannot be served is refused by the name of its field', () => {
   const schema = (inner: object) => ({ type: 'json_schema', json_schema: { name: 'x', schema: inner } });
   const said = (message: object) => ({ messages: [{ role: 'user', content: 'Hi' }, message] });
 
+  const described = (name: string, description: string) => ({ type: 'function', function: { name, description } });
   const REFUSED: [object, string, string][] = [
     [{ tools: SECRET }, 'tools', "'tools': must be a list; got a string of 11 characters."],
     [{ tools: [SECRET] }, 'tools', "'tools.0': must be an object; got a string of 11 characters."],
@@ -146,12 +147,12 @@ describe('what cannot be served is refused by the name of its field', () => {
     [
       { tools: [named(SECRET)] },
       'tools',
-      "'tools.0.function.name': must be 1 to 64 letters, digits, _ or -; got a string of 11 characters.",
+      "'tools.0.function.name': must be 1 to 128 letters, digits, _ or -; got a string of 11 characters.",
     ],
     [
-      { tools: [named('x'.repeat(65))] },
+      { tools: [named('x'.repeat(129))] },
       'tools',
-      "'tools.0.function.name': must be 1 to 64 letters, digits, _ or -; got a string of 65 characters.",
+      "'tools.0.function.name': must be 1 to 128 letters, digits, _ or -; got a string of 129 characters.",
     ],
     [
       { tools: [named('a'), named('b'), named('a')] },
@@ -177,6 +178,11 @@ describe('what cannot be served is refused by the name of its field', () => {
       { tools: [{ type: 'function', function: { name: 'x', parameters: nested(100) } }] },
       'tools',
       "'tools.0.function.parameters': must be at most 64 levels deep; got an object.",
+    ],
+    [
+      { tools: Array.from({ length: 40 }, (_, at) => described(`f${at}`, 'y'.repeat(32_000))) },
+      'tools',
+      "'tools': must be at most 1048576 bytes of JSON together, not 1283151; got a list of 40.",
     ],
     [
       { tools: [weather], tool_choice: SECRET },

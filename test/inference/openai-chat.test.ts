@@ -208,7 +208,11 @@ describe('a bad field is named, with its limit and the kind of what came, never 
       'repetition_penalty',
       "'repetition_penalty': must be a number from 0.01 to 10; got a whole number.",
     ],
-    [{ seed: SECRET }, 'seed', "'seed': must be a whole number; got a string of 11 characters."],
+    [
+      { seed: SECRET },
+      'seed',
+      "'seed': must be a whole number from -9007199254740991 to 9007199254740991; got a string of 11 characters.",
+    ],
     [{ stop: 5 }, 'stop', "'stop': must be a string or a list of strings; got a whole number."],
     [{ stop: '' }, 'stop', "'stop': must not be empty; got a string of 0 characters."],
     [{ stop: longStop }, 'stop', "'stop': must be at most 256 characters; got a string of 330 characters."],

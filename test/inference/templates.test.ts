@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { PromptTemplate, templateRenders, type Conversation, type PromptRun } from '../../src/inference/prompt.js';
 import { PLAIN, type ChatMessage, type Tool } from '../../src/inference/types.js';
+import { templateThinks } from '../../src/inference/syntax/syntax-of.js';
 import { FAMILIES, TEMPLATES, type Family, type MadeTemplate } from '../support/templates.js';
 
 const WEATHER: Tool = {
@@ -48,11 +49,25 @@ const written = (runs: readonly PromptRun[]) =>
   runs.map((run) => (run.type === 'text' ? run.text : run.token)).join('');
 const controls = (runs: readonly PromptRun[]) => runs.flatMap((run) => (run.type === 'control' ? [run.token] : []));
 
+const THINKING: ReadonlySet<Family> = new Set([
+  'hermes',
+  'qwen-coder',
+  'mistral-named',
+  'gemma4',
+  'harmony',
+  'deepseek',
+  'deepseek-fenced',
+]);
+
 describe.each(FAMILIES)('the template of %s', (family) => {
   test('renders, and leads to the syntax of its family', () => {
     expect(templateRenders(TEMPLATES[family])).toBe(true);
     expect(made.get(family)?.syntax.name).toBe(family === 'chatml' ? 'hermes' : family);
     expect(made.get(family)?.knowsTools).toBe(family !== 'chatml' && family !== 'gemma3');
+  });
+
+  test('has a place for thoughts, or has none', () => {
+    expect(templateThinks(TEMPLATES[family].template)).toBe(THINKING.has(family));
   });
 
   test('shows the tools, the calls with their arguments, and the results, each behind its call', () => {

@@ -128,37 +128,48 @@ describe('embeddings', () => {
 
   const embed = (fields: object) => ({ path: '/v1/embeddings', body: { model: 'vectors', input: 'a', ...fields } });
   const chat = (model: string) => ({ path: '/v1/chat/completions', body: { model, messages: [user('Hi')] } });
-  test.each<[string, { path: string; body: object }, string, string]>([
+  test.each<[string, { path: string; body: object }, string, string, string]>([
     [
       'of another size',
       embed({ dimensions: 64 }),
       'invalid_request_error',
+      'dimensions',
       "'dimensions': the vectors of vectors have 128",
     ],
     [
       'of a chat model',
       embed({ model: CHAT }),
       'invalid_request_error',
+      'model',
       'Name an embedding model: this machine has vectors, bert.',
     ],
     [
       'of a text that is too long',
       embed({ input: ['a', 'b c '.repeat(400)] }),
       'context_length_exceeded',
+      'input',
       "'input.1': the text has",
     ],
     [
       'of a token that there is not',
       embed({ input: [5, 1_024] }),
       'invalid_request_error',
+      'input',
       "'input.0': a token is outside",
     ],
-    ['that are to be chat', chat('vectors'), 'invalid_request_error', `Name a chat model: this machine has ${CHAT}.`],
-  ])('%s are refused', async (_, { path, body }, code, words) => {
+    [
+      'that are to be chat',
+      chat('vectors'),
+      'invalid_request_error',
+      'model',
+      `Name a chat model: this machine has ${CHAT}.`,
+    ],
+  ])('%s are refused', async (_, { path, body }, code, param, words) => {
     const answer = await running.call('POST', path, { token: running.ownerKey, body });
     expect(answer.status).toBe(400);
-    const { error } = z.object({ error: z.object({ code: z.string(), message: z.string() }) }).parse(answer.json);
-    expect(error.code).toBe(code);
+    const Refusal = z.object({ error: z.object({ code: z.string(), param: z.string(), message: z.string() }) });
+    const { error } = Refusal.parse(answer.json);
+    expect([error.code, error.param]).toEqual([code, param]);
     expect(error.message).toContain(words);
   });
 

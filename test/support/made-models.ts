@@ -35,6 +35,22 @@ export function familyModel(name: string, family: Family, answer: readonly strin
   ]);
 }
 
+const TOOL_TEMPLATE =
+  "{% if tools %}{{ '<|im_start|>system\\n<tools>' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '</tools><|im_end|>\\n' }}{% endif %}" +
+  "{% for message in messages %}{% if message.role == 'tool' %}{{ '<|im_start|>user\\n<tool_response>' + message.content + '</tool_response>' }}" +
+  "{% else %}{{ '<|im_start|>' + message.role + '\\n' + message.content }}" +
+  "{% for call in message.tool_calls or [] %}{{ '<tool_call>' }}{{ call.function | tojson }}{{ '</tool_call>' }}{% endfor %}{{ '<|im_end|>\\n' }}" +
+  "{% endif %}{% endfor %}{% if messages[-1].role != 'tool' %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/** Calls a tool; behind the result of one, which its template does not close, it answers: the token that it says after
+ *  the call is the one that stands there. */
+export const toolModel = (): string =>
+  madeModel('tool', [
+    ...['--template', TOOL_TEMPLATE, '--control', '</tool_response>'],
+    ...['--user-defined', '<tool_call>', '--user-defined', '</tool_call>', '--say'],
+    'Let me see.<tool_call>{"name": "get_weather", "arguments": {"city": "Paris"}}</tool_call></tool_response>It is sunny there.',
+  ]);
+
 /** Random weights: any output, so that sampling matters. */
 export const randomModel = (): string => madeModel('random', ['--seed', '5']);
 

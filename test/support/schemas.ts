@@ -1,4 +1,5 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { isJsonObject, type JsonObject } from '../../src/inference/types.js';
 
@@ -14,10 +15,19 @@ const string = fc.oneof(
     minLength,
     maxLength: minLength + more,
   })),
-  fc.constantFrom('date', 'time', 'date-time', 'uuid', 'ipv4', 'email', 'hostname', 'uri').map((format) => ({
-    type: 'string',
-    format,
-  })),
+  fc
+    .constantFrom('date', 'time', 'date-time', 'duration', 'uuid', 'ipv4', 'ipv6', 'email', 'hostname', 'uri')
+    .map((format) => ({
+      type: 'string',
+      format,
+    })),
+  fc
+    .constantFrom('^[A-Z]{2,3}-\\d+$', '^(?:yes|no|may ?be)$', '["\\\\]', '^(?!a)[^\\s@]+@', 'ß|\\u{1f600}')
+    .map((pattern) => ({
+      type: 'string',
+      pattern,
+    })),
+  fc.constant({ type: 'string', pattern: '^\\w+( \\w+)*$', minLength: 2, maxLength: 30 }),
 );
 const bounds = fc
   .tuple(fc.integer({ min: -3_000, max: 3_000 }), fc.integer({ min: 0, max: 100_000 }))
@@ -119,11 +129,19 @@ const isDay = (text: string) => matches(/^\d{4}-\d\d-\d\d$/u)(text) && isSame(`$
 const isSame = (text: string) => !Number.isNaN(Date.parse(text)) && new Date(text).toISOString() === text;
 const isTime = matches(/^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$/u);
 
-const ajv = new Ajv2020({ strict: false, validateSchema: false, addUsedSchema: false, code: { optimize: false } });
+const ajv = new Ajv2020({
+  strict: false,
+  validateSchema: false,
+  addUsedSchema: false,
+  logger: false,
+  code: { optimize: false },
+});
 ajv.addFormat('date', isDay);
 ajv.addFormat('time', isTime);
 ajv.addFormat('date-time', (text) => isDay(text.slice(0, 10)) && text[10] === 'T' && isTime(text.slice(11)));
 ajv.addFormat('uuid', matches(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/iu));
+ajv.addFormat('duration', matches(/^P(?!$)(\d+W|(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+S)?)?)$/u));
+ajv.addFormat('ipv6', isIPv6);
 ajv.addFormat('ipv4', (text) => new URL(`http://${text}/`).hostname === text);
 ajv.addFormat('hostname', (text) => text.length <= 253 && new URL(`http://a.${text}.a/`).hostname === `a.${text}.a`);
 ajv.addFormat('email', matches(/^[^\s@.]+(\.[^\s@.]+)*@[a-z\d](-*[a-z\d]+)*(\.[a-z\d](-*[a-z\d]+)*)*$/u));

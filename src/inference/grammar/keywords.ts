@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject } from '../types.js';
 /** Keywords of JSON Schema (2020-12, and `definitions` and `nullable` of its relatives) that a grammar can say. */
 export const OBJECT_KEYWORDS = ['properties', 'required', 'additionalProperties'];
 export const ARRAY_KEYWORDS = ['items', 'prefixItems', 'minItems', 'maxItems', 'uniqueItems'];
-export const STRING_KEYWORDS = ['minLength', 'maxLength', 'format'];
+export const STRING_KEYWORDS = ['minLength', 'maxLength', 'format', 'pattern'];
 export const NUMBER_KEYWORDS = ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'];
 const COMMON = ['type', 'enum', 'const', 'anyOf', 'oneOf', 'allOf', '$ref', 'nullable'];
 const SUPPORTED = new Set([...OBJECT_KEYWORDS, ...ARRAY_KEYWORDS, ...STRING_KEYWORDS, ...NUMBER_KEYWORDS, ...COMMON]);

@@ -1,8 +1,10 @@
+import { complement, intersection, union, type CharacterSet } from './character-set.js';
+
 /** Text as GBNF writes it. */
 
 /** Characters that a JSON string may hold as they are. Ranges, not exceptions: what a broken encoding decodes to is in
  *  none of them. */
-const PLAIN_CHARACTERS: readonly (readonly [number, number])[] = [
+export const PLAIN_CHARACTERS: CharacterSet = [
   [0x20, 0x21],
   [0x23, 0x5b],
   [0x5d, 0x7e],
@@ -21,19 +23,20 @@ export function literal(text: string): string {
 
 /** A class of the characters that a JSON string may hold as they are, without some of them. */
 export function plainCharacter(without: readonly string[] = []): string {
-  const ranges = without.map(codeOf).reduce(
-    (left, code) =>
-      left.flatMap(([from, to]) => {
-        if (code < from || code > to) return [[from, to] as const];
-        return [[from, code - 1] as const, [code + 1, to] as const].filter(([first, last]) => first <= last);
-      }),
-    [...PLAIN_CHARACTERS],
-  );
-  return `[${ranges.map(([from, to]) => `${classCharacter(from)}-${classCharacter(to)}`).join('')}]`;
+  const others = complement(union(without.map((character) => [[codeOf(character), codeOf(character)]])));
+  return characterClass(intersection(PLAIN_CHARACTERS, others));
+}
+
+/** A class of these characters. */
+export function characterClass(set: CharacterSet): string {
+  return `[${set.map(([from, to]) => classCharacter(from) + (from === to ? '' : `-${classCharacter(to)}`)).join('')}]`;
 }
 
 function classCharacter(code: number): string {
-  return `\\U${code.toString(16).padStart(8, '0')}`;
+  const character = String.fromCodePoint(code);
+  if (/[0-9a-zA-Z]/u.test(character)) return character;
+  const hex = code.toString(16);
+  return code <= 0xff ? `\\x${hex.padStart(2, '0')}` : `\\U${hex.padStart(8, '0')}`;
 }
 
 function codeOf(character: string): number {

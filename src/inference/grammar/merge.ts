@@ -62,6 +62,7 @@ function mergedKeyword(keyword: string, a: unknown, b: unknown, path: string): u
   if (typeof a === 'number' && typeof b === 'number' && SMALLER.has(keyword)) return Math.min(a, b);
   if (keyword === 'enum' && Array.isArray(a) && Array.isArray(b))
     return a.filter((value) => b.some((other) => isDeepStrictEqual(value, other)));
+  if (keyword === 'pattern' || keyword === 'format') return [a, b].flat(); // the reader takes several
   if (keyword === 'items' && isJsonObject(a) && isJsonObject(b)) return { allOf: [a, b] };
   if (keyword === 'properties' || keyword === 'required') return undefined; // put together by the caller
   const what = ARRAY_KEYWORDS.includes(keyword) ? 'cannot be combined' : 'stands in two schemas that must both hold';

@@ -1,6 +1,7 @@
 import { DarkbloomError } from '../../errors.js';
 import type { JsonObject } from '../types.js';
 import { addSchema } from './schema.js';
+import { Texts } from './texts.js';
 
 /** Rules of one grammar: reading one of so many takes tens of milliseconds. */
 const MAX_RULES = 4_000;
@@ -11,10 +12,17 @@ const MAX_GRAMMAR_CHARACTERS = 400_000;
  * names that came from here.
  */
 export class GrammarRules {
+  readonly texts: Texts;
   readonly #bodies = new Map<string, string>();
   readonly #names = new Map<string, string>();
+  readonly #made = new Map<string, string>();
   #taken = 0;
   #characters = 0;
+
+  /** `texts`: of another grammar, whose strings with patterns are the same ones. */
+  constructor(texts = new Texts()) {
+    this.texts = texts;
+  }
 
   /** A rule with this body; one that is there already serves again. Returns its name.
    *  @throws DarkbloomError `unprocessable` when there would be too many rules. */
@@ -25,6 +33,15 @@ export class GrammarRules {
     this.#names.set(body, unique);
     this.define(unique, body);
     return unique;
+  }
+
+  /** The name of the rule that was made under this key, or that `make` makes now. */
+  once(key: string, make: () => string): string {
+    const known = this.#made.get(key);
+    if (known !== undefined) return known;
+    const name = make();
+    this.#made.set(key, name);
+    return name;
   }
 
   /** A name for a rule that is defined later: rules that name themselves need it. */

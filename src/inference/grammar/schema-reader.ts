@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isJsonObject, type JsonObject } from '../types.js';
-import { isStringFormat, STRING_FORMATS } from './formats.js';
+import { formatPattern, isStringFormat, STRING_FORMATS } from './formats.js';
 import {
   ARRAY_KEYWORDS,
   assertionsOf,
@@ -18,6 +18,7 @@ import {
 import { merged } from './merge.js';
 import { LARGEST_INTEGER, LARGEST_NUMBER_BOUND, type Bound } from './number-ranges.js';
 import { NOTHING, type Definition, type Member, type Shape } from './shape.js';
+import type { Texts } from './texts.js';
 
 export const MAX_SCHEMA_DEPTH = 64;
 export const MAX_SCHEMAS = 4_000;
@@ -27,6 +28,9 @@ export const MAX_VALUES = 1_000;
 const MAX_VALUE_CHARACTERS = 1_000;
 /** Characters of a string, or items of a list, that a bound may name. */
 const MAX_COUNT = 32_000;
+
+/** Characters of one pattern. */
+const MAX_PATTERN_CHARACTERS = 2_000;
 
 const TOO_MANY = `there may be ${MAX_SCHEMAS} schemas in one at most`;
 
@@ -42,9 +46,11 @@ export class SchemaReader {
   readonly #rootPath: string;
   readonly #definitions = new Map<string, Definition>();
   readonly exclusives: Exclusive[] = [];
+  readonly #texts: Texts;
   #schemas = 0;
 
-  constructor(root: unknown, path: string) {
+  constructor(root: unknown, path: string, texts: Texts) {
+    this.#texts = texts;
     this.#root = root;
     this.#rootPath = path;
   }
@@ -139,7 +145,7 @@ export class SchemaReader {
       case 'array':
         return this.#readArray(schema, path, depth);
       case 'string':
-        return stringOf(schema, path);
+        return this.#readString(schema, path);
       case 'integer':
         return integerOf(schema, path);
       case 'number':
@@ -172,6 +178,14 @@ export class SchemaReader {
     const open = additionalProperties ?? members.length === 0;
     const rest = open === false ? undefined : this.#read(open, `${path}.additionalProperties`, depth + 1);
     return { type: 'object', members: members.filter((member) => member.required || !isNothing(member.shape)), rest };
+  }
+
+  #readString(schema: JsonObject, path: string): Shape {
+    const min = countUpTo(schema, 'minLength', path) ?? 0;
+    const max = countUpTo(schema, 'maxLength', path);
+    if (max !== undefined && max < min) throw refusedKeyword(path, 'maxLength', 'is less than minLength');
+    const patterns = patternsIn(schema, path);
+    return patterns.length === 0 ? { type: 'string', min, max } : this.#texts.shapeOf(patterns, min, max, path);
   }
 
   #readArray(schema: JsonObject, path: string, depth: number): Shape {
@@ -252,18 +266,21 @@ function countUpTo(schema: JsonObject, keyword: string, path: string): number | 
   return count;
 }
 
-function stringOf(schema: JsonObject, path: string): Shape {
-  const { format } = schema;
-  const min = countUpTo(schema, 'minLength', path);
-  const max = countUpTo(schema, 'maxLength', path);
-  if (format !== undefined) {
-    if (!isStringFormat(format)) throw refusedKeyword(path, 'format', `must be one of ${STRING_FORMATS.join(', ')}`);
-    if (min !== undefined || max !== undefined)
-      throw refusedKeyword(path, 'format', 'cannot be combined with minLength or maxLength');
-    return { type: 'format', format };
+/** The patterns of a schema and of others that were merged into it, and those of their formats. */
+function patternsIn(schema: JsonObject, path: string): string[] {
+  const { pattern = [], format = [] } = schema;
+  const patterns = [pattern].flat().map((each: unknown) => {
+    if (typeof each !== 'string') throw refusedKeyword(path, 'pattern', 'must be a string');
+    if (each.length <= MAX_PATTERN_CHARACTERS) return each;
+    throw refusedKeyword(path, 'pattern', `may have ${MAX_PATTERN_CHARACTERS} characters at most`);
+  });
+  const formats: unknown[] = [format].flat();
+  const known = formats.filter(isStringFormat);
+  if (known.length < formats.length && patterns.length === 0) {
+    const names = STRING_FORMATS.join(', ');
+    throw refusedKeyword(path, 'format', `must be one of ${names}, or have a pattern beside it that says the same`);
   }
-  if (max !== undefined && max < (min ?? 0)) throw refusedKeyword(path, 'maxLength', 'is less than minLength');
-  return { type: 'string', min: min ?? 0, max };
+  return [...patterns, ...known.map(formatPattern)];
 }
 
 function integerOf(schema: JsonObject, path: string): Shape {
@@ -284,9 +301,15 @@ function integerOf(schema: JsonObject, path: string): Shape {
 
 function boundOf(schema: JsonObject, keyword: string, path: string): number | undefined {
   const bound = schema[keyword];
-  if (bound === undefined) return undefined;
+  if (bound === undefined || isBeyond(bound, keyword)) return undefined;
   if (typeof bound === 'number' && Math.abs(bound) <= LARGEST_INTEGER) return bound;
   throw refusedKeyword(path, keyword, `must be a number from -${LARGEST_INTEGER} to ${LARGEST_INTEGER}`);
+}
+
+/** A bound that no number that is written comes near: `Number.MAX_SAFE_INTEGER`, for one. */
+function isBeyond(bound: unknown, keyword: string): boolean {
+  if (typeof bound !== 'number' || Math.abs(bound) <= LARGEST_INTEGER + 1) return false;
+  return keyword.toLowerCase().endsWith('minimum') ? bound < 0 : bound > 0;
 }
 
 function lowest(schema: JsonObject, path: string): Bound | undefined {
@@ -303,6 +326,8 @@ function boundsOf(schema: JsonObject, inclusive: string, exclusive: string, path
   return [inclusive, exclusive].flatMap((keyword) => {
     const value = schema[keyword];
     if (value === undefined) return [];
+    // without an exponent a number stays within
+    if (isBeyond(value, keyword)) return [{ value: Math.sign(Number(value)) * LARGEST_INTEGER, exclusive: false }];
     const isWhole = typeof value === 'number' && Number.isInteger(value) && Math.abs(value) <= LARGEST_NUMBER_BOUND;
     if (isWhole) return [{ value, exclusive: keyword === exclusive }];
     const range = `from -${LARGEST_NUMBER_BOUND} to ${LARGEST_NUMBER_BOUND}`;

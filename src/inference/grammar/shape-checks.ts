@@ -165,7 +165,7 @@ function startsOf(shape: Plain): string[] {
     case 'array':
       return ['['];
     case 'string':
-    case 'format':
+    case 'text':
       return ['"'];
     case 'boolean':
       return ['t'];

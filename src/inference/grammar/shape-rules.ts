@@ -1,9 +1,10 @@
 import { refused } from './keywords.js';
-import { formatBody } from './formats.js';
-import { literal, noneOfWords, oneWord, plainCharacter } from './literals.js';
+import { includes, intersection } from './character-set.js';
+import { characterClass, literal, noneOfWords, oneWord, PLAIN_CHARACTERS, plainCharacter } from './literals.js';
 import { integersBetween, LARGEST_INTEGER, numbersBetween } from './number-ranges.js';
 import type { GrammarRules } from './rules.js';
-import type { ArrayShape, Definition, ObjectShape, Shape } from './shape.js';
+import type { ArrayShape, Definition, ObjectShape, Shape, TextShape } from './shape.js';
+import { SHORT_ESCAPES, type TextState } from './text-states.js';
 
 /** Longer runs are put together from groups: the runtime refuses to repeat anything 2,000 times. */
 const GROUP = 64;
@@ -57,8 +58,8 @@ export class ShapeRules {
         return this.#rules.add(shape.type, shape.type === 'null' ? '"null"' : '("true" | "false")');
       case 'values':
         return this.#rules.add('values', oneWord(shape.values.map((value) => JSON.stringify(value))));
-      case 'format':
-        return this.#rules.add(shape.format, formatBody(shape.format));
+      case 'text':
+        return this.#rules.once(shape.name, () => this.#text(shape));
       case 'string':
         return this.#rules.add('string', `"\\"" ${this.#repeat(this.#character(), shape.min, shape.max)} "\\""`);
       case 'integer':
@@ -86,6 +87,13 @@ export class ShapeRules {
 
   #character(): string {
     return this.#rules.add('character', `${plainCharacter()} | ${ESCAPED}`);
+  }
+
+  /** A rule for each state: what may come next, and the rule behind it. */
+  #text({ states }: TextShape): string {
+    const names = states.map(() => this.#rules.reserve('text'));
+    for (const [index, name] of names.entries()) this.#rules.define(name, stateBody(states[index], names));
+    return this.#rules.add('text', `"\\"" ${names[0] ?? this.#none()}`);
   }
 
   #integer(min: number | undefined, max: number | undefined): string {
@@ -196,6 +204,19 @@ export class ShapeRules {
   #group(rule: string): string {
     return this.#rules.add('group', `${rule}{${GROUP}}`);
   }
+}
+
+function stateBody(state: TextState | undefined, names: readonly string[]): string {
+  const ways = [...(state?.ways ?? [])].flatMap(([to, set]) => {
+    const plain = intersection(set, PLAIN_CHARACTERS);
+    const letters = SHORT_ESCAPES.filter(([code]) => includes(set, code)).map(([, letter]) => letter);
+    const escapes = letters.map((letter) => literal(`\\${letter}`)).join(' | ');
+    return [
+      ...(plain.length === 0 ? [] : [`${characterClass(plain)} ${names[to] ?? ''}`]),
+      ...(letters.length === 0 ? [] : [`(${escapes}) ${names[to] ?? ''}`]),
+    ];
+  });
+  return [...ways, ...(state?.mayEnd === true ? ['"\\""'] : [])].join(' | ');
 }
 
 function optional(body: string, isRequired: boolean): string {

@@ -1,12 +1,12 @@
-import type { StringFormat } from './formats.js';
 import type { Bound } from './number-ranges.js';
+import type { TextState } from './text-states.js';
 
 /** What a schema allows, in the words of a grammar. */
 export type Shape =
   | { type: 'any' | 'null' | 'boolean' }
   | { type: 'values'; values: readonly unknown[] }
   | { type: 'string'; min: number; max: number | undefined }
-  | { type: 'format'; format: StringFormat }
+  | TextShape
   | { type: 'integer'; min: number | undefined; max: number | undefined }
   | { type: 'number'; min: Bound | undefined; max: Bound | undefined }
   | ArrayShape
@@ -15,6 +15,14 @@ export type Shape =
   | { type: 'either'; shapes: readonly Shape[] }
   /** What other places refer to, also itself. */
   | Definition;
+
+/** A string with a pattern or a format. */
+export interface TextShape {
+  type: 'text';
+  /** The same for the same texts. */
+  name: string;
+  states: readonly TextState[];
+}
 
 export interface ArrayShape {
   type: 'array';

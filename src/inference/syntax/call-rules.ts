@@ -11,7 +11,7 @@ export const SPACE = '[ \\n]{0,2}';
 /** `undefined` where a grammar cannot say what the schema says: then any object will do. */
 function schemaOrAny(rules: GrammarRules, schema: JsonObject, any: JsonObject): string {
   try {
-    new GrammarRules().schema(schema, 'tools'); // what fails half-way must leave nothing in the rules
+    new GrammarRules(rules.texts).schema(schema, 'tools'); // what fails half-way must leave nothing in the rules
   } catch (error) {
     if (!(error instanceof DarkbloomError)) throw error;
     return rules.schema(any, 'tools');

@@ -32,3 +32,11 @@ export function syntaxOf(template: string | undefined): Syntax | undefined {
   if (template === undefined || template.includes(FOREIGN)) return undefined;
   return SIGNS.find(([sign, , beside = '']) => template.includes(sign) && template.includes(beside))?.[1];
 }
+
+/** Whether a model with this template writes thoughts that are told apart from its answer. */
+export function templateThinks(template: string | undefined): boolean {
+  if (template === undefined) return false;
+  const syntax = syntaxOf(template) ?? HERMES;
+  const [open] = syntax.thoughtMarks ?? [];
+  return syntax === HARMONY || (open !== undefined && template.includes(open));
+}
