@@ -1,8 +1,18 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { askStatus } from '../../src/cli/control-client.js';
+import type { Home } from '../../src/config.js';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { TemporaryHome } from '../support/temporary-home.js';
+
+/** The socket goes and comes with each try. */
+async function triesAgain({ controlSocket }: Home): Promise<void> {
+  const inode = () => statSync(controlSocket, { throwIfNoEntry: false })?.ino;
+  const before = inode();
+  await expect.poll(() => ![undefined, before].includes(inode()), { timeout: 20_000, interval: 20 }).toBe(true);
+}
 
 /** What launchd sets in the processes of our agent. */
 const AS_AGENT = { XPC_SERVICE_NAME: 'io.darkbloom.provider-node' };
@@ -21,6 +31,10 @@ test('as a service, what the owner must mend blocks and says why, and when it is
   expect(JSON.parse(blocked.stdout)).toMatchObject({ state: 'blocked', reason: { code: 'config_invalid' } });
   expect((await runCommand(['pause'], folder)).code).toBe(65);
 
+  const { started_at: startedAt } = z.object({ started_at: z.string() }).parse(JSON.parse(blocked.stdout));
+  await triesAgain(temporary.home);
+  expect(await askStatus(temporary.home)).toMatchObject({ started_at: startedAt });
+
   writeFileSync(config, '[http]\nport = 0\n');
   await expect
     .poll(async () => (await runCommand(['status'], folder)).stdout, { timeout: 20_000 })
@@ -29,6 +43,7 @@ test('as a service, what the owner must mend blocks and says why, and when it is
 
   const log = readFileSync(join(folder, 'logs/service.log'), 'utf8');
   expect(log).toMatch(/"blocked".*"link online"/su);
+  expect(log.match(/"blocked"/gu)).toHaveLength(1); // however often it tried again
   const shown = await runCommand(['logs', '--level', 'error'], folder);
   expect(shown.stdout).toMatch(/error blocked .*config_invalid/u);
 });

@@ -18,6 +18,7 @@ import { hostedBuild } from '../commands/models/here.js';
 import { limitHere } from '../commands/models/plan.js';
 import { runChecks } from '../doctor.js';
 import { changeSetting } from '../settings-file.js';
+import { DEFAULT_WIDTH, screenWidth, wrapped } from '../screen.js';
 import { print, printDone, printFact, style } from '../style.js';
 import { printTable } from '../table.js';
 import { adoption, downloads, proposalsFor, recommendedOf, type Demo, type Proposal, type Room } from './proposals.js';
@@ -130,7 +131,7 @@ async function chooseModel(
   }
   const recommended = recommendedOf(proposals, room) ?? DEMO;
   if (!asks) return recommended;
-  printSums(proposals, room.limitBytes);
+  printSums(proposals, room);
   return askModel([...proposals, DEMO], recommended);
 }
 
@@ -159,7 +160,7 @@ function downloadNamed(name: string, catalog: readonly CatalogModel[], room: Roo
 }
 
 /** How each proposal fits, as a table of GiB. */
-function printSums(proposals: readonly Exclude<Proposal, Demo>[], limitBytes: number): void {
+function printSums(proposals: readonly Exclude<Proposal, Demo>[], room: Room): void {
   if (proposals.length === 0) return;
   const rows = proposals.map(({ name, quantization, sum, fits, rows: slots, contextTokens }) => [
     name,
@@ -171,8 +172,13 @@ function printSums(proposals: readonly Exclude<Proposal, Demo>[], limitBytes: nu
     gib(sum.neededBytes),
     fits === 'smaller' ? `with ${slots} × ${contextTokens} tokens` : '',
   ]);
-  print(`What fits, in GiB of memory (sum: at most ${gib(limitBytes)}):`);
+  print(`What fits, in GiB of memory (sum: at most ${gib(room.limitBytes)}):`);
   printTable({ head: ['model', 'build', 'weights', 'KV cache', 'compute', 'reserve', 'sum', ''], rows });
+  const { rows: slots, contextTokens } = room;
+  const words =
+    `weights: the model itself; KV cache: what ${slots} requests at once of ${contextTokens} tokens each remember; ` +
+    'compute: room to work in; reserve: stays free.';
+  for (const line of wrapped(words, screenWidth(DEFAULT_WIDTH))) print(style.dim(line));
   print();
 }
 
