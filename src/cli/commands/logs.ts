@@ -62,8 +62,8 @@ async function logs({ follow, since, level, json }: LogFlags): Promise<void> {
   if (follow === true) void listenForStop().asked.then(() => stopped.abort());
   process.stdout.once('error', () => stopped.abort()); // a reader such as `head` has seen enough
   const following = follow === true ? { clock: systemClock, signal: stopped.signal } : undefined;
-  if (!existsSync(join(folder, LOG_FILE))) {
-    const more = process.platform === 'darwin' ? '' : "; a background service is macOS's";
+  if (json !== true && !existsSync(join(folder, LOG_FILE))) {
+    const more = process.platform === 'darwin' ? '' : "; it is macOS's, and a daemon in a terminal writes there";
     process.stderr.write(`There is no log in ${folder} yet: the background service writes it${more}.\n`);
   }
   for await (const line of logLines(folder, filter, following)) {

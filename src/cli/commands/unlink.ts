@@ -33,7 +33,7 @@ async function unlink(): Promise<void> {
   rmSync(home.linkToken, { force: true });
   changeSetting(home, COORDINATOR_URL, undefined);
   printDone(`Unlinked from ${url}.`);
-  if (!revoked) print(`${url} did not take the token back; its owner can ignore this machine from now on.`);
+  if (!revoked) print(`${url} did not take the token back: ask its owner to unlink this machine there.`);
   if ((await answeringDaemon(home.discovery)) !== undefined)
     print(
       'The running daemon keeps its connection until: darkbloom-provider restart (in a terminal Ctrl-C, and start again)',
