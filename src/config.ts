@@ -6,12 +6,12 @@ import { z } from 'zod';
 import { DarkbloomError } from './errors.js';
 import { coordinatorAddress } from './util/coordinator-address.js';
 import { nearest } from './util/nearest.js';
+import { flag, gigabytes, isKeyAddress, nameList, text, wholeNumber } from './util/setting-values.js';
+import { tomlHeaderLineOf, tomlLineOf } from './util/toml-edit.js';
 
 const MAX_ROWS = 24; // the coordinator clamps a slot's max_concurrency here: docs/protocol.md, heartbeat
 const MIN_CONTEXT_TOKENS = 256;
 const MAX_CONTEXT_TOKENS = 10_000_000;
-const MIN_MEMORY_GB = 0.25;
-const MAX_MEMORY_GB = 4_096;
 const MAX_LOADED_MODELS = 64;
 const MAX_IDLE_MINUTES = 7 * 24 * 60;
 const MAX_LAYERS = 1_000;
@@ -169,25 +169,6 @@ export const Settings = z.strictObject({
 });
 export type Settings = z.infer<typeof Settings>;
 
-/** Variables and flags give digits as text. Nothing else is taken for a number: not an empty text, not `true`. */
-function wholeNumber(min: number, max: number) {
-  const range = `must be a whole number from ${min} to ${max}`;
-  const digits = z.string().regex(/^\d+$/u).transform(Number);
-  return z.union([z.number(), digits], range).pipe(z.int(range).min(min, range).max(max, range));
-}
-
-function text() {
-  return z.string('must be a text').min(1, 'must not be empty');
-}
-
-/** Keys that came in clear could be anybody's. */
-function isKeyAddress(address: string): boolean {
-  if (!URL.canParse(address)) return false;
-  const { protocol, hostname } = new URL(address);
-  const here = ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
-  return protocol === 'https:' || (protocol === 'http:' && here);
-}
-
 type IdentityKey = 'issuer' | 'audience' | 'jwks_url' | 'public_key_file';
 
 /** An identity provider is set as a whole or not at all. */
@@ -206,30 +187,6 @@ function identityProblem(
     return { key: 'public_key_file', message: 'set this or identity.jwks_url, not both' };
   }
   return undefined;
-}
-
-/** GB as a Mac counts its memory, 2^30 bytes. Fractions count. */
-function gigabytes() {
-  const range = `must be a number of GB from ${MIN_MEMORY_GB} to ${MAX_MEMORY_GB}`;
-  const digits = z
-    .string()
-    .regex(/^\d+(\.\d+)?$/u)
-    .transform(Number);
-  return z.union([z.number(), digits], range).pipe(z.number(range).min(MIN_MEMORY_GB, range).max(MAX_MEMORY_GB, range));
-}
-
-/** Variables, flags and `config set` give one text, parted by commas. */
-function nameList() {
-  const parted = z.string().transform((text) => text.split(',').filter((name) => name !== ''));
-  return z.union(
-    [z.array(z.string().min(1, 'must not be empty')), parted],
-    'must be a list of names like ["one", "other"]',
-  );
-}
-
-function flag(fallback: boolean) {
-  const words = z.enum(['true', 'false']).transform((word) => word === 'true');
-  return z.union([z.boolean(), words], 'must be true or false').default(fallback);
 }
 
 /** Where everything of this installation lies. */
@@ -434,24 +391,22 @@ function unknownKey(key: string, where: string): DarkbloomError {
   return new DarkbloomError('config_invalid', `${where}: unknown key ${key}. ${hint}`, { param: key });
 }
 
-/** The line (from 1) that sets a dotted key: under its table's header, or as the header itself. */
+/** The line (from 1) that sets a dotted key, or begins its table. */
 function lineOf(text: string, key: string): number {
-  const [table, name] = splitKey(key.includes('.') ? key : `.${key}`);
-  let inTable = table === '';
-  const lines = text.split('\n');
-  for (const [index, line] of lines.entries()) {
-    const header = /^\s*\[\s*([^\]]+?)\s*\]/.exec(line)?.[1];
-    if (header !== undefined) inTable = header === table || header === key;
-    if (header === key || header === `${table}.${name}`) return index + 1;
-    const set = /^\s*["']?([A-Za-z0-9_.-]+)["']?\s*=/.exec(line)?.[1];
-    if (set === key || (inTable && set === name)) return index + 1;
-  }
-  return 1;
+  return tomlLineOf(text, key.split('.')) ?? tomlHeaderLineOf(text, key.split('.')) ?? 1;
 }
 
 /** The variable that sets a dotted key. */
 export function variableName(key: string): string {
   return `DARKBLOOM_PROVIDER_${key.toUpperCase().replaceAll('.', '_')}`;
+}
+
+/** For a command that writes the key to the file, where it would change nothing.
+ *  @throws DarkbloomError `usage`. */
+export function refuseIfSetByVariable(env: Environment, key: string): void {
+  const name = variableName(key);
+  if (env[name] === undefined) return;
+  throw new DarkbloomError('usage', `${name} is set here and wins over the settings file. Unset it first.`);
 }
 
 /** Settings given by environment variables. An unknown `DARKBLOOM_PROVIDER_` name is an error, not ignored.

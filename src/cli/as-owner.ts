@@ -1,18 +1,18 @@
 import { environment, findHome, type Home } from '../config.js';
 import { DarkbloomError } from '../errors.js';
 import type { JsonObject } from '../inference/types.js';
-import { readDiscovery } from '../service/discovery.js';
+import { answeringDaemon } from '../service/discovery.js';
 import { readFileIfPresent } from '../util/files.js';
 import { callCoordinator, type Method } from './coordinator-client.js';
 
 /** Calls the coordinator that runs in this home, with its owner's token from the 0600 file. */
 export async function asOwner(route: { method: Method; path: string; body?: JsonObject }): Promise<JsonObject> {
   const home = findHome(environment);
-  return callCoordinator(runningCoordinator(home), { ...route, token: ownerToken(home) });
+  return callCoordinator(await runningCoordinator(home), { ...route, token: ownerToken(home) });
 }
 
-function runningCoordinator(home: Home): string {
-  const record = readDiscovery(home.discovery);
+async function runningCoordinator(home: Home): Promise<string> {
+  const record = await answeringDaemon(home.discovery);
   if (record === undefined || record.mode === 'linked') {
     throw new DarkbloomError(
       'machine_offline',

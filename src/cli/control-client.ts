@@ -11,19 +11,28 @@ const TIMEOUT_MS = 5_000;
 const NOT_FOUND = 404;
 
 /** What the daemon says of itself.
- *  @throws DarkbloomError `machine_offline` when no daemon runs in this home. */
+ *  @throws DarkbloomError `machine_offline` when no daemon runs in this home, `timeout` when it does not answer,
+ *    `not_supported` when one of another version answers. So do all of these. */
 export async function askStatus(home: Home): Promise<StatusOutput> {
-  const { text } = await send(home.controlSocket, 'GET', '/status');
-  return StatusOutput.parse(JSON.parse(text));
+  return understood(await send(home.controlSocket, 'GET', '/status'), StatusOutput);
 }
 
-/** Asks the running daemon to do something.
- *  @throws DarkbloomError `machine_offline` when no daemon runs in this home, `config_invalid` when it is blocked. */
-export async function askDaemon(home: Home, path: '/pause' | '/resume' | '/stop'): Promise<Status> {
-  const { text } = await send(home.controlSocket, 'POST', path);
-  const status = StatusOutput.parse(JSON.parse(text));
+/** The same; `undefined` when no daemon runs in this home. */
+export function askStatusIfRunning(home: Home): Promise<StatusOutput | undefined> {
+  return ifRunning(() => askStatus(home));
+}
+
+/** Asks the running daemon to pause or to serve again.
+ *  @throws DarkbloomError `config_invalid` when it is blocked. */
+export async function askDaemon(home: Home, path: '/pause' | '/resume'): Promise<Status> {
+  const status = understood(await send(home.controlSocket, 'POST', path), StatusOutput);
   if (status.state !== 'blocked') return status;
   throw new DarkbloomError('config_invalid', `The daemon cannot serve: ${status.reason.message}`);
+}
+
+/** Asks it to drain and stop; a blocked one too. It answers before it does. */
+export async function askToStop(home: Home): Promise<StatusOutput> {
+  return understood(await send(home.controlSocket, 'POST', '/stop'), StatusOutput);
 }
 
 /** The counts of the daemon, also those that are not in its file yet; `undefined` when none serves in this home. */
@@ -36,22 +45,32 @@ export async function askPrivacy(home: Home): Promise<NodePrivacy | undefined> {
   return askIfServing(home, '/privacy', NodePrivacy);
 }
 
-/** @throws DarkbloomError `not_supported` when a daemon of another version answers. */
 async function askIfServing<T>(home: Home, path: string, schema: z.ZodType<T>): Promise<T | undefined> {
-  let answer: Awaited<ReturnType<typeof send>>;
+  const answer = await ifRunning(() => send(home.controlSocket, 'GET', path));
+  return answer === undefined || answer.status === NOT_FOUND ? undefined : understood(answer, schema); // 404: blocked
+}
+
+async function ifRunning<T>(ask: () => Promise<T>): Promise<T | undefined> {
   try {
-    answer = await send(home.controlSocket, 'GET', path);
+    return await ask();
   } catch (error) {
     if (error instanceof DarkbloomError && error.code === 'machine_offline') return undefined;
     throw error;
   }
-  if (answer.status === NOT_FOUND) return undefined; // a blocked daemon
-  const parsed = schema.safeParse(tryJson(answer.text));
+}
+
+interface Answer {
+  status: number;
+  text: string;
+}
+
+function understood<T>({ text }: Answer, schema: z.ZodType<T>): T {
+  const parsed = schema.safeParse(tryJson(text));
   if (parsed.success) return parsed.data;
   throw new DarkbloomError('not_supported', 'The running daemon is of another version. Stop it and start it again.');
 }
 
-function send(socketPath: string, method: string, path: string): Promise<{ status: number; text: string }> {
+function send(socketPath: string, method: string, path: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const asked = request({ socketPath, method, path, timeout: TIMEOUT_MS }, (response) => {
       const chunks: Buffer[] = [];
@@ -59,7 +78,7 @@ function send(socketPath: string, method: string, path: string): Promise<{ statu
       response.on('end', () =>
         resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
       );
-      response.on('error', reject);
+      response.on('error', (error) => reject(explained(error)));
     });
     asked.on('timeout', () => asked.destroy(new DarkbloomError('timeout', silent(socketPath))));
     asked.on('error', (error) => reject(explained(error)));
@@ -71,14 +90,18 @@ function silent(socketPath: string): string {
   return `The daemon behind ${socketPath} did not answer within ${TIMEOUT_MS / 1_000} s. Stop it and start it again.`;
 }
 
-function explained(error: Error): Error {
-  const code = systemErrorCode(error);
-  if (code !== 'ENOENT' && code !== 'ECONNREFUSED') return error;
-  return new DarkbloomError(
-    'machine_offline',
-    'No daemon runs in this home. Start it with `darkbloom-provider start`.',
-    {
-      cause: error,
-    },
-  );
+/** Nobody listens, or whoever did ended while it was asked. */
+const OFFLINE: readonly (string | undefined)[] = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'];
+
+function explained(cause: Error): Error {
+  const code = systemErrorCode(cause);
+  if (OFFLINE.includes(code)) {
+    const message = 'No daemon runs in this home. Start it with `darkbloom-provider start`.';
+    return new DarkbloomError('machine_offline', message, { cause });
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    const message = 'The daemon of this home belongs to another user. Run the command as that user.';
+    return new DarkbloomError('not_supported', message, { cause });
+  }
+  return cause;
 }

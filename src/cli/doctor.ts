@@ -18,7 +18,8 @@ import { answeringDaemon } from '../service/discovery.js';
 import { systemClock } from '../util/clock.js';
 import { makePrivateFolder } from '../util/files.js';
 import { gte } from '../util/versions.js';
-import { askStatus } from './control-client.js';
+import { askStatusIfRunning } from './control-client.js';
+import { serviceHere, serviceVerdict } from './service-here.js';
 
 /** Checks that do the real thing, each with a bound in time and, when it fails, with what to do. */
 
@@ -42,6 +43,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   home: checkHome,
   settings: checkSettings,
   port: checkPort,
+  service: checkService,
   disk: checkDisk,
   models: checkModels,
   privacy: checkPrivacy,
@@ -125,15 +127,20 @@ async function checkPort(home: Home): Promise<Outcome> {
 
 /** What the daemon of this home says of its port; a coordinator alone has no control socket and is asked over HTTP. */
 async function runningHere(home: Home): Promise<Outcome | undefined> {
-  try {
-    const status = await askStatus(home);
-    if (status.state !== 'blocked') return good(`a daemon answers on ${status.base_url}`);
+  const status = await askStatusIfRunning(home);
+  if (status?.state === 'blocked') {
     return { verdict: 'bad', detail: `a daemon runs and serves nothing: ${status.reason.message}` };
-  } catch (error) {
-    if (!(error instanceof DarkbloomError) || error.code !== 'machine_offline') throw error;
   }
+  if (status !== undefined) return good(`a daemon answers on ${status.base_url}`);
   const record = await answeringDaemon(home.discovery);
   return record === undefined ? undefined : good(`a daemon answers on ${record.base_url}`);
+}
+
+async function checkService(home: Home): Promise<Outcome> {
+  const service = await serviceHere(home);
+  return service === undefined
+    ? good("the background service is macOS's: `start` serves in a terminal")
+    : serviceVerdict(service);
 }
 
 function checkDisk(home: Home): Outcome {

@@ -1,13 +1,16 @@
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { DarkbloomError, systemErrorCode } from '../errors.js';
+import { nearest } from '../util/nearest.js';
 import { VERSION } from '../util/version.js';
+import { helpText } from './help.js';
+import { DEFAULT_WIDTH, screenWidth } from './screen.js';
 import { reportFailure, USAGE_EXIT } from './failure.js';
 
 /** Every command, loaded when it is needed: one that only asks the daemon need not load what the daemon is made of. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   start: async () => (await import('./commands/start.js')).startCommand(),
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
-  restart: async () => (await import('./commands/stop.js')).restartCommand(),
+  restart: async () => (await import('./commands/restart.js')).restartCommand(),
   status: async () => (await import('./commands/status.js')).statusCommand(),
   why: async () => (await import('./commands/why.js')).whyCommand(),
   doctor: async () => (await import('./commands/doctor.js')).doctorCommand(),
@@ -15,7 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   privacy: async () => (await import('./commands/privacy.js')).privacyCommand(),
   report: async () => (await import('./commands/report.js')).reportCommand(),
   pause: async () => (await import('./commands/pause.js')).pauseCommand(),
-  resume: async () => (await import('./commands/pause.js')).resumeCommand(),
+  resume: async () => (await import('./commands/resume.js')).resumeCommand(),
   models: async () => (await import('./commands/models.js')).modelsCommand(),
   bench: async () => (await import('./commands/bench.js')).benchCommand(),
   logs: async () => (await import('./commands/logs.js')).logsCommand(),
@@ -50,7 +53,7 @@ const program = new Command('darkbloom-provider')
   .version(VERSION, '-V, --version')
   .addHelpText('after', HELP)
   .showSuggestionAfterError()
-  .configureOutput({ outputError })
+  .configureOutput({ outputError, writeOut })
   .exitOverride();
 
 /** The one that is asked for; all of them for the help and for a suggestion. */
@@ -59,9 +62,23 @@ for (const load of loadersFor(first)) {
   program.addCommand(inheritExit(await load()));
 }
 
+/** With a default command inside, commander takes a word that it does not know for an argument of that one. */
+function refuseUnknownWord([name = '', word = '']: readonly string[]): void {
+  const inner = program.commands.find((command) => command.name() === name)?.commands ?? [];
+  const names = [...inner.map((command) => command.name()), 'help'];
+  if (inner.length === 0 || word === '' || word.startsWith('-') || names.includes(word)) return;
+  const meant = nearest(word, names);
+  const hint = meant === undefined ? `It has: ${names.join(', ')}.` : `Did you mean ${name} ${meant}?`;
+  throw new DarkbloomError('usage', `There is no command ${name} ${word}. ${hint}`);
+}
+
 /** What commander says of a wrong command line; in JSON it is said at the end, in our shape. */
 function outputError(text: string, write: (text: string) => void): void {
   if (!json) write(text);
+}
+
+function writeOut(text: string): void {
+  process.stdout.write(helpText(text, screenWidth(DEFAULT_WIDTH)));
 }
 
 function usageError({ message }: CommanderError): DarkbloomError {
@@ -84,7 +101,7 @@ function loadersFor(word: string): (() => Promise<Command>)[] {
 function inheritExit(command: Command): Command {
   command.exitOverride();
   command.showSuggestionAfterError();
-  command.configureOutput({ outputError });
+  command.configureOutput({ outputError, writeOut });
   for (const inner of command.commands) inheritExit(inner);
   return command;
 }
@@ -96,7 +113,10 @@ process.stdout.on('error', (error) => {
 
 try {
   if (process.argv.length <= 2) program.outputHelp();
-  else await program.parseAsync();
+  else {
+    refuseUnknownWord(process.argv.slice(2));
+    await program.parseAsync();
+  }
 } catch (error) {
   if (error instanceof CommanderError && !(error instanceof InvalidArgumentError)) {
     process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT; // commander has printed what was wrong, unless in JSON

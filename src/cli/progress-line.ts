@@ -1,6 +1,9 @@
-import { style } from './style.js';
+import { DEFAULT_WIDTH, fit } from './screen.js';
+import { errorStyle } from './style.js';
 
 const BAR_CELLS = 24;
+/** A shorter bar says nothing. */
+const MIN_BAR_CELLS = 8;
 /** Where nobody watches, one line for each of these steps. */
 const STEP = 0.1;
 
@@ -12,9 +15,8 @@ export function progressLine(what: string): { show: (share: number, text: string
   return {
     show(share, text) {
       if (stderr.isTTY) {
-        const cells = Math.round(share * BAR_CELLS);
-        const bar = `${'█'.repeat(cells)}${style.dim('░'.repeat(BAR_CELLS - cells))}`;
-        stderr.write(`\r\x1b[K${bar} ${Math.floor(share * 100)} %  ${text}`);
+        const { full, empty, words } = barLine(share, text, (stderr.columns || DEFAULT_WIDTH) - 1);
+        stderr.write(`\r\x1b[K${full}${errorStyle.dim(empty)}${words}`);
         shown = true;
       } else if (share >= nextStep) {
         nextStep = Math.floor(share / STEP) * STEP + STEP;
@@ -26,4 +28,13 @@ export function progressLine(what: string): { show: (share: number, text: string
       shown = false;
     },
   };
+}
+
+/** One line of at most `width`: a longer one would wrap, and stay when the next one is written over it. Pure. */
+export function barLine(share: number, text: string, width: number): { full: string; empty: string; words: string } {
+  const words = ` ${Math.floor(share * 100)} %  ${text}`;
+  const room = Math.min(BAR_CELLS, width - words.length);
+  if (room < MIN_BAR_CELLS) return { full: '', empty: '', words: fit(words.trimStart(), width) };
+  const cells = Math.round(share * room);
+  return { full: '█'.repeat(cells), empty: '░'.repeat(room - cells), words };
 }

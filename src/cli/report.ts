@@ -14,11 +14,10 @@ import { logLines, type LogLine } from '../service/log-files.js';
 import { StatusOutput } from '../service/status.js';
 import { readFileIfPresent } from '../util/files.js';
 import { VERSION } from '../util/version.js';
-import { findingOf, statusIfRunning, whyOutput, WhyOutput } from './commands/why.js';
+import { findingOf, findingWithoutRequest, statusIfRunning, whyOutput, WhyOutput } from './commands/why.js';
 import { CheckResult, runChecks } from './doctor.js';
 import { SchemaVersion } from './json-output.js';
 import { redactedLine, redactedValue, redactor, type Private } from './redact.js';
-import { whyOf } from './why.js';
 
 /** Lines of the log, the newest. */
 export const MAX_LOG_LINES = 100;
@@ -106,7 +105,8 @@ export async function makeReport(home: Home, { doctor }: { doctor: boolean }): P
     explainSettings(home, environment).map(({ meaning: _, ...rest }) => rest),
   );
   const status = await part('status', async () => ({ told: await statusIfRunning(home) }));
-  const finding = status && (await part('why', () => (doctor ? findingOf(home, status.told) : whyOf(status.told))));
+  const why = doctor ? findingOf : findingWithoutRequest;
+  const finding = status && (await part('why', () => why(home, status.told)));
   const checks = doctor ? await part('doctor', () => runChecks(home, () => undefined)) : undefined;
   const log = await part('log', () => lastLines(home));
   const files = await part('files', () => filesIn(home.folder));

@@ -1,4 +1,5 @@
 import { homedir } from 'node:os';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { environment, loadSettings, type Home, type Settings, type Values } from '../config.js';
 import { Daemon } from '../daemon.js';
@@ -6,7 +7,7 @@ import { toFailure, type DarkbloomError } from '../errors.js';
 import { createLog, createServiceLog, logFolderOf, type Log } from '../log.js';
 import { openControl } from '../service/control.js';
 import { trimLaunchdLog } from '../service/log-files.js';
-import { STATUS_SCHEMA_VERSION } from '../service/status.js';
+import { STATUS_SCHEMA_VERSION, type BlockedStatus } from '../service/status.js';
 import { makePrivateFolder } from '../util/files.js';
 import { VERSION } from '../util/version.js';
 import { warnAboutNetwork } from './network-warning.js';
@@ -86,19 +87,25 @@ export async function runAsService(home: Home, flags: Values): Promise<void> {
   const stopped = new AbortController();
   void stop.asked.then(() => stopped.abort());
   const log = createServiceLog('info', folder);
+  const startedAt = new Date().toISOString();
+  let told: string | undefined; // the log would be full of a reason that stays
   while (!stopped.signal.aborted) {
     try {
       const settings = loadSettings(home, environment, flags);
       log.level = settings.log.level;
       const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
+      if (told !== undefined) log.info('not blocked any more');
       await stop.asked;
       await daemon.drain(stop.force);
       await daemon.close();
     } catch (error) {
       const failure = toFailure(error);
       if (failure.exitCode !== OPERATOR_EXIT) throw error;
-      log.error({ code: failure.code, reason: failure.message }, 'blocked');
-      await stayBlocked(failure, home, log, stop, stopped.signal);
+      const { code, message: reason } = failure;
+      if (reason !== told) log.error({ code, reason }, 'blocked');
+      told = reason;
+      const status = blockedStatus(failure, startedAt, home);
+      await stayBlocked({ path: home.controlSocket, status: () => status, log, stop, stopped: stopped.signal });
     }
   }
 }
@@ -106,32 +113,32 @@ export async function runAsService(home: Home, flags: Values): Promise<void> {
 /** Exit code of errors that the owner of the machine must mend. */
 const OPERATOR_EXIT = 65;
 
-async function stayBlocked(
-  { code, message }: DarkbloomError,
-  home: Home,
-  log: Log,
-  stop: StopSignals,
-  stopped: AbortSignal,
-): Promise<void> {
-  makePrivateFolder(home.folder);
-  const startedAt = new Date().toISOString();
+function blockedStatus({ code, message }: DarkbloomError, startedAt: string, home: Home): BlockedStatus {
+  return {
+    schema_version: STATUS_SCHEMA_VERSION,
+    version: VERSION,
+    pid: process.pid,
+    started_at: startedAt,
+    state: 'blocked',
+    home: home.folder,
+    reason: { code, message },
+  };
+}
+
+interface Blocked {
+  /** The control socket. */
+  path: string;
+  status: () => BlockedStatus;
+  log: Log;
+  stop: StopSignals;
+  stopped: AbortSignal;
+}
+
+/** Answers on the control socket until it is time to try again. */
+async function stayBlocked({ path, status, log, stop, stopped }: Blocked): Promise<void> {
+  makePrivateFolder(dirname(path));
   const still = () => Promise.resolve(); // nothing to pause: nothing is served
-  const control = await openIfPossible(log, {
-    path: home.controlSocket,
-    status: () => ({
-      schema_version: STATUS_SCHEMA_VERSION,
-      version: VERSION,
-      pid: process.pid,
-      started_at: startedAt,
-      state: 'blocked',
-      home: home.folder,
-      reason: { code, message },
-    }),
-    pause: still,
-    resume: still,
-    stop: stop.ask,
-    log,
-  });
+  const control = await openIfPossible(log, { path, status, pause: still, resume: still, stop: stop.ask, log });
   await sleep(TRY_AGAIN_MS, undefined, { signal: stopped }).catch(() => undefined); // a stop ends the wait
   await control?.close();
 }

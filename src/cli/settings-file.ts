@@ -32,7 +32,7 @@ export function changedSettings(home: Home, place: SettingPlace, literal: string
   else meant.set(keyOf(place), parseToml(`value = ${literal}`)['value']);
   const text = literal === undefined ? removeTomlKey(before, table, name) : setTomlValue(before, table, name, literal);
   if (!means(text, meant, home)) {
-    const line = tomlLineOf(before, table, name);
+    const line = tomlLineOf(before, [...table.split('.'), name]);
     throw new DarkbloomError(
       'config_invalid',
       `${home.config}${line === undefined ? '' : `, line ${line}`}: ${table}.${name} cannot be changed by a command as ` +

@@ -84,13 +84,14 @@ function bindError(cause: Error, host: string, port: number): DarkbloomError {
     case 'EADDRINUSE':
       return new DarkbloomError(
         'port_in_use',
-        `Port ${port} of ${host} is in use by another program. Stop that program, or choose another port with --port N.`,
+        `Port ${port} of ${host} is in use by another program. Stop that program, or choose another port with --port N; ` +
+          'for the background service: darkbloom-provider config set http.port N.',
         { cause },
       );
     case 'EACCES':
       return new DarkbloomError(
         'config_invalid',
-        `Port ${port} needs more rights. Choose a port above 1023 with --port N.`,
+        `Port ${port} needs more rights. Choose a port above 1023 with --port N; for the background service: darkbloom-provider config set http.port N.`,
         { cause },
       );
     default:

@@ -163,6 +163,11 @@ export function readAdoptions(homeFolder: string): { path: string; record?: Adop
   });
 }
 
+/** A record that cannot be read gets an id that no build has. */
+function idOf(recordPath: string, record: AdoptedRecord | undefined): string {
+  return record?.id ?? `adopted/${basename(recordPath, '.json')}`;
+}
+
 function readDownloaded({ model, build }: Entry, homeFolder: string, places: Places): void {
   if (build.source === 'package' || namesIn(buildFolder(homeFolder, build.id)).length === 0) return;
   const paths = build.files.map((file) => filePlace(homeFolder, build, file));
@@ -180,9 +185,13 @@ function readDownloaded({ model, build }: Entry, homeFolder: string, places: Pla
 function readAdopted(recordPath: string, entries: readonly Entry[], places: Places): void {
   const record = readRecord(recordPath, AdoptedRecord);
   if (record === undefined) {
-    const name = basename(recordPath, '.json'); // what `removePlaced` needs to find it
     const reason = `${recordPath} cannot be read. Remove it.`;
-    places.refused.push({ id: name, alias: name, path: recordPath, reason });
+    places.refused.push({
+      id: idOf(recordPath, record),
+      alias: basename(recordPath, '.json'),
+      path: recordPath,
+      reason,
+    });
     return;
   }
   const { id, alias, display_name: displayName, found_in: from, files } = record;
@@ -236,6 +245,38 @@ export async function verifyBuild(homeFolder: string, build: CatalogBuild, signa
   return problems;
 }
 
+/** The same for a model that is here under an id, downloaded or adopted: an adopted file must be the one of its record. */
+export async function verifyPlaced(
+  homeFolder: string,
+  id: string,
+  catalog: readonly CatalogModel[],
+): Promise<string[]> {
+  const build = catalog.flatMap(({ builds }) => builds).find((each) => each.id === id);
+  if (build !== undefined && namesIn(buildFolder(homeFolder, id)).length > 0) return verifyBuild(homeFolder, build);
+  const found = readAdoptions(homeFolder).find(({ path, record }) => idOf(path, record) === id);
+  if (found?.record === undefined) return [`${found?.path ?? id} cannot be read. Remove it.`];
+  return verifyAdopted(homeFolder, found.record);
+}
+
+async function verifyAdopted(homeFolder: string, record: AdoptedRecord): Promise<string[]> {
+  const problems: string[] = [];
+  const files: AdoptedRecord['files'] = [];
+  for (const file of record.files) {
+    const { path } = file;
+    const isThere = statSync(path, { throwIfNoEntry: false }) !== undefined;
+    if (isThere && (await sha256Of(path)) === file.sha256) {
+      files.push({ path, ...seenNow(path, file.sha256) });
+      continue;
+    }
+    problems.push(
+      isThere ? `${path} is not the file any more that was adopted. Adopt it again.` : `${path} is missing.`,
+    );
+    files.push({ ...file, mtime_ms: 0 }); // not offered any more, also when its size and time are the same
+  }
+  writeAdopted(homeFolder, { ...record, files });
+  return problems;
+}
+
 /** What was there of a model and is not any more. */
 export interface Removed {
   /** The folder that downloads had filled. */
@@ -248,13 +289,13 @@ export interface Removed {
  *  @throws DarkbloomError `already_running` while a process downloads the build. */
 export function removePlaced(homeFolder: string, id: string): Removed {
   const folder = buildFolder(homeFolder, id);
-  const record = adoptedPlace(homeFolder, id);
-  const removed = { downloaded: existsSync(folder), adopted: existsSync(record) };
+  const records = readAdoptions(homeFolder).filter(({ path, record }) => idOf(path, record) === id);
+  const removed = { downloaded: existsSync(folder), adopted: records.length > 0 };
   if (removed.downloaded) {
     using _lock = lockDownload(lockPlace(folder));
     rmSync(folder, { recursive: true, force: true });
   }
-  forgetAdopted(homeFolder, id);
+  for (const { path } of records) rmSync(path, { force: true });
   return removed;
 }
 

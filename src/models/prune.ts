@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, realpathSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import type { CatalogFile, CatalogModel } from './catalog.js';
+import { isFolder, sizeOfTree } from '../util/files.js';
 import { downloaderOf, lockDownload } from './download-lock.js';
 import { splitParts } from './gguf.js';
 import { journalOf } from './part-file.js';
@@ -156,11 +157,6 @@ function entriesIn(folder: string): string[] {
   return names.filter((name) => !name.startsWith('.')).map((name) => join(folder, name)); // the Finder's are not ours
 }
 
-/** A folder itself, not a link to one. */
-function isFolder(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-}
-
 /** False only when it is gone for certain. */
 function exists(path: string): boolean {
   try {
@@ -176,9 +172,4 @@ function realPath(path: string): string {
   } catch {
     return path; // it is gone
   }
-}
-
-function sizeOfTree(path: string): number {
-  if (!isFolder(path)) return lstatSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  return readdirSync(path).reduce((sum, name) => sum + sizeOfTree(join(path, name)), 0);
 }

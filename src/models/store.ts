@@ -112,7 +112,10 @@ async function readNamed(name: string, path: string): Promise<GgufFacts> {
     return await readGguf(path);
   } catch (error) {
     if (!(error instanceof DarkbloomError)) throw error;
-    throw new DarkbloomError(error.code, `models.files.${name}: ${error.message}`, { cause: error });
+    const out = `darkbloom-provider config unset models.files.${name}`;
+    throw new DarkbloomError(error.code, `models.files.${name}: ${error.message} To take it out: ${out}`, {
+      cause: error,
+    });
   }
 }
 

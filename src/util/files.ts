@@ -2,13 +2,14 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
@@ -27,7 +28,7 @@ export function writePrivateFile(path: string, text: string): void {
   try {
     const file = openSync(aside, 'wx', PRIVATE_FILE);
     try {
-      writeSync(file, text);
+      writeFileSync(file, text);
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -39,12 +40,18 @@ export function writePrivateFile(path: string, text: string): void {
   }
 }
 
-/** Removes what `writePrivateFile` left beside `path` when the process was killed inside it. */
-export function removeAsides(path: string): void {
+/** What `writePrivateFile` left beside `path` when the process was killed inside it. */
+export function asidesOf(path: string): string[] {
   const folder = dirname(path);
-  if (!existsSync(folder)) return;
+  if (!existsSync(folder)) return [];
   const isAside = (name: string) => name.startsWith(`${basename(path)}.`) && name.endsWith('.tmp');
-  for (const name of readdirSync(folder).filter(isAside)) rmSync(join(folder, name), { force: true });
+  return readdirSync(folder)
+    .filter(isAside)
+    .map((name) => join(folder, name));
+}
+
+export function removeAsides(path: string): void {
+  for (const aside of asidesOf(path)) rmSync(aside, { force: true });
 }
 
 /** Writes a file (0600) that was not there. What is there stays; a write that fails leaves nothing.
@@ -52,7 +59,7 @@ export function removeAsides(path: string): void {
 export function writeNewPrivateFile(path: string, text: string): void {
   const file = openSync(path, 'wx', PRIVATE_FILE);
   try {
-    writeSync(file, text);
+    writeFileSync(file, text);
     fsyncSync(file);
   } catch (error) {
     rmSync(path, { force: true });
@@ -84,4 +91,15 @@ export function syncPath(path: string): void {
   } finally {
     closeSync(opened);
   }
+}
+
+/** A folder itself, not a link to one. */
+export function isFolder(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** Bytes of a file, or of all that is in a folder. A link counts itself, not what it leads to. */
+export function sizeOfTree(path: string): number {
+  if (!isFolder(path)) return lstatSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  return readdirSync(path).reduce((sum, name) => sum + sizeOfTree(join(path, name)), 0);
 }

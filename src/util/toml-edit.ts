@@ -48,11 +48,16 @@ export function removeTomlKey(text: string, table: string, key: string): string 
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
 }
 
-/** The line (from 1) that sets the key, or an inline table around it; `undefined` when none was found. */
-export function tomlLineOf(text: string, table: string, key: string): number | undefined {
-  const target = [...table.split('.'), key];
-  const found = settingsOf(linesOf(text)).find(({ path }) => startsWith(target, path));
+/** The line (from 1) that sets the key of this path, or an inline table around it; `undefined` when none was found. */
+export function tomlLineOf(text: string, path: readonly string[]): number | undefined {
+  const found = settingsOf(linesOf(text)).find((setting) => startsWith(path, setting.path));
   return found === undefined ? undefined : found.line + 1;
+}
+
+/** The line (from 1) of the header of the table of this path, or of one inside it. */
+export function tomlHeaderLineOf(text: string, path: readonly string[]): number | undefined {
+  const at = linesOf(text).findIndex((line) => startsWith(headerOf(line) ?? [], path));
+  return at < 0 ? undefined : at + 1;
 }
 
 function linesOf(text: string): string[] {

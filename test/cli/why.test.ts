@@ -147,7 +147,7 @@ test.each<[string, Parameters<typeof whyOf>[0], Finding['cause'], RegExp, RegExp
   ],
   ['it does not trust us', status({ trust: { status: 'untrusted', reason: 'x' } }), 'not_trusted', /\(x\)/u, /owner/u],
 ])('when %s, that is the reason, with the next step', (_case, facts, cause, sentence, nextStep) => {
-  const finding = whyOf(facts);
+  const finding = whyOf(facts, undefined);
   expect(finding).toMatchObject({
     cause,
     sentence: expect.stringMatching(sentence),
@@ -157,7 +157,7 @@ test.each<[string, Parameters<typeof whyOf>[0], Finding['cause'], RegExp, RegExp
 });
 
 test('when all that can be seen is well, a request must tell', () => {
-  expect(whyOf(status())).toBeUndefined();
+  expect(whyOf(status(), undefined)).toBeUndefined();
 });
 
 const model = (alias: string, changes: object = {}) => ({

@@ -47,6 +47,7 @@ describe('on the command line', () => {
   test.each([
     [['sart'], "error: unknown command 'sart'\n(Did you mean start?)\n"],
     [['start', '--foregroud'], "error: unknown option '--foregroud'\n(Did you mean --foreground?)\n"],
+    [['models', 'donwload', 'x'], 'error There is no command models donwload. Did you mean models download?\n'],
     [['coordinator', 'approve'], "error: missing required argument 'code'\n"],
     [
       ['start', '--port', '99999'],

@@ -4,6 +4,8 @@ import { createServer } from 'node:http';
 import { createServer as createNetServer, type AddressInfo } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { runChecks } from '../../src/cli/doctor.js';
+import type { Home } from '../../src/config.js';
 import { gte } from '../../src/util/versions.js';
 import { readDiscovery, writeDiscovery } from '../../src/service/discovery.js';
 import { VERSION } from '../../src/util/version.js';
@@ -43,9 +45,10 @@ test('doctor names a model file that is not there, with what to do, and fails', 
 
 describe('the port', () => {
   /** What doctor says of it. */
-  async function portCheck(folder: string, port: number) {
-    const ended = await runCommand(['doctor', '--json'], folder, { DARKBLOOM_PROVIDER_HTTP_PORT: String(port) });
-    return Report.parse(JSON.parse(ended.stdout)).checks.find(({ name }) => name === 'port');
+  async function portCheck(home: Home, port: number) {
+    writeFileSync(home.config, `[http]\nport = ${port}\n`);
+    const [check] = await runChecks(home, () => undefined, ['port']);
+    return check;
   }
 
   test.each([
@@ -75,7 +78,7 @@ describe('the port', () => {
       mode: 'local',
       updated_at: new Date().toISOString(),
     });
-    expect(await portCheck(temporary.home.folder, port)).toMatchObject({
+    expect(await portCheck(temporary.home, port)).toMatchObject({
       verdict: 'bad',
       detail: `${port} of 127.0.0.1 is in use`,
     });
@@ -91,7 +94,7 @@ describe('the port', () => {
     await using running = new RunningCommand(args, folder);
     await running.says(/Ctrl-C/u);
     const port = readDiscovery(discovery)?.port ?? 0;
-    expect(await portCheck(folder, port)).toMatchObject({
+    expect(await portCheck(temporary.home, port)).toMatchObject({
       verdict: 'good',
       detail: expect.stringContaining(`a daemon answers on http://127.0.0.1:${port}`),
     });

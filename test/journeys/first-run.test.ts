@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { saveLinkToken } from '../../src/link/link-token.js';
 import { RunningCommand } from '../support/command.js';
 import { eventually } from '../support/eventually.js';
 import { hostedModel, serve } from '../support/hosted-build.js';
@@ -74,6 +75,27 @@ describe.skipIf(!HAS_TMUX).each([80, 120])('a terminal of %i columns', (columns)
     terminal.keys('C-c');
     await terminal.shows(/Stopped\./u);
   });
+});
+
+test.skipIf(!HAS_TMUX)('a machine that was only linked is set up all the same, and keeps its link', async () => {
+  using temporary = new TemporaryHome();
+  const { folder, config, linkToken } = temporary.home;
+  saveLinkToken(linkToken, 'http://127.0.0.1:9', 'a-token-of-nobody');
+  writeFileSync(config, '[coordinator]\nurl = "http://127.0.0.1:9"\n');
+  using terminal = new Terminal({ columns: 80, rows: 50, home: folder, env: here(), program: installed.program });
+  await terminal.run('start --port 0');
+  await terminal.shows(/Enter: confirm/u);
+  terminal.keys('Down', 'Enter');
+  await terminal.shows(/Ctrl-C stops/u);
+  expect(readFileSync(config, 'utf8')).toMatch(
+    /^# Settings of darkbloom-provider[^]*url = "http:\/\/127\.0\.0\.1:9"\n$/u,
+  );
+  terminal.keys('C-c');
+  await terminal.shows(/Stopped\./u);
+  await terminal.run('start --port 0');
+  expect(await terminal.shows(/Ctrl-C stops/u)).not.toContain('setting up');
+  terminal.keys('C-c');
+  await terminal.shows(/Stopped\./u);
 });
 
 describe('without a terminal', () => {

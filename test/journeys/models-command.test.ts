@@ -29,9 +29,12 @@ costly('the catalogue has nothing without a size and a build, and marks what is 
     build: z.string(),
     size_bytes: z.number().positive(),
     installed: z.boolean(),
+    min_ram_gb: z.number(),
   });
   const { models } = z.object({ schema_version: z.literal(1), models: z.array(Row) }).parse(JSON.parse(stdout));
   expect(models.length).toBeGreaterThan(10);
+  const macOf = (id: string) => models.find(({ build }) => build === id)?.min_ram_gb ?? 0;
+  expect(macOf('local/qwen3.8-27b-q8_0')).toBeGreaterThan(macOf('local/qwen3.8-27b-ud-q4_k_m'));
   expect(models.filter(({ installed }) => installed).map(({ alias }) => alias)).toEqual(['darkbloom-tiny-chat']);
 });
 
@@ -49,6 +52,10 @@ costly('plan shows the sum for another Mac, and recommends what fits', async () 
 test.each([
   [['models', 'download', 'qwen3.5-9'], /no model 'qwen3\.5-9'\. Did you mean qwen3\.5-9b\?/u],
   [['models', 'download', 'darkbloom-tiny-chat'], /part of this package/u],
+  [
+    ['models', 'verify', 'qwen3.5-9b'],
+    /is not on this machine\. To get it: darkbloom-provider models download qwen3\.5-9b/u,
+  ],
   [['models', 'remove', 'qwen3.5-9b'], /neither downloaded nor adopted/u],
   [['models', 'adopt', 'nothing'], /No application holds 'nothing'/u],
   [['models', 'plan', '--as', 'Pentium'], /'Pentium' is no Mac/u],

@@ -1,6 +1,9 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { homeAt } from '../../src/config.js';
+import { writeDiscovery } from '../../src/service/discovery.js';
+import { VERSION } from '../../src/util/version.js';
 import { runCommand, RunningCommand } from '../support/command.js';
 import { TemporaryHome } from '../support/temporary-home.js';
 import { costly } from '../support/costly.js';
@@ -23,10 +26,19 @@ costly('uninstall lists what it removes, refuses while a daemon runs, and leaves
     });
     expect(await run('stop')).toMatchObject({ code: 0, stderr: '' });
   }
+  // as after a loss of power, when the process id belongs to another program by now
+  const { discovery } = homeAt(folder);
+  const record = { base_url: 'http://127.0.0.1:9/v1', api_key: 'of an old run', host: '127.0.0.1', port: 9 };
+  const updated_at = new Date().toISOString();
+  writeDiscovery(discovery, { ...record, pid: process.pid, version: VERSION, mode: 'local', updated_at });
+  expect(await run('local', '--json')).toMatchObject({ code: 1, stdout: '{}\n' });
+  expect(await run('local')).toMatchObject({ code: 75, stderr: expect.stringMatching(/No daemon runs/u) });
+
+  writeFileSync(`${discovery}.0123456789ab.tmp`, ''); // of a process that was killed while it wrote
   const dry = await run('uninstall', '--dry-run');
   expect(dry).toMatchObject({ code: 0, stderr: '' });
   expect(dry.stdout).toMatch(/balance of owner: 2\.500000 USD/u);
-  expect(dry.stdout).toMatch(/keys: 1 API keys/u);
+  expect(dry.stdout).toMatch(/keys: the API key/u);
   expect(dry.stdout).toContain(folder);
   expect(existsSync(folder)).toBe(true);
   expect(await run('uninstall')).toMatchObject({ code: 64, stderr: expect.stringMatching(/--yes/u) });

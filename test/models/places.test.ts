@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { loadSettings } from '../../src/config.js';
@@ -12,6 +12,7 @@ import {
   removePlaced,
   seenNow,
   verifyBuild,
+  verifyPlaced,
   writeAdopted,
   writeVerified,
 } from '../../src/models/places.js';
@@ -193,6 +194,31 @@ describe('an adopted file', () => {
     expect(readFileSync(foreign).equals(demoBytes)).toBe(true);
   });
 
+  test('is given up whatever its record is called', () => {
+    putAdopted('local/mine-f16', 'mine');
+    const adopted = join(homeFolder, 'models/adopted');
+    renameSync(join(adopted, 'local-mine-f16.json'), join(adopted, 'copied.json'));
+    expect(removePlaced(homeFolder, 'local/mine-f16')).toEqual({ downloaded: false, adopted: true });
+    expect(readdirSync(adopted)).toEqual([]);
+  });
+
+  test('that was only touched is offered again once it is verified; another file is not', async () => {
+    putAdopted('local/mine-f16', 'mine');
+    utimesSync(foreign, 1_800_000_000, 1_800_000_000);
+    expect(refusal()).toMatch(/was changed since it was verified/u);
+    expect(await verifyPlaced(homeFolder, 'local/mine-f16', [model])).toEqual([]);
+    expect(readPlaces([model], homeFolder).ready).toHaveLength(1);
+
+    const other = Buffer.from(demoBytes);
+    other.writeUInt8((other.at(-1) ?? 0) ^ 1, other.length - 1);
+    writeFileSync(foreign, other);
+    utimesSync(foreign, 1_800_000_000, 1_800_000_000); // nothing but its contents says so
+    expect(await verifyPlaced(homeFolder, 'local/mine-f16', [model])).toEqual([
+      expect.stringMatching(/is not the file any more that was adopted/u),
+    ]);
+    expect(readPlaces([model], homeFolder)).toMatchObject({ ready: [], refused: [{ alias: 'mine' }] });
+  });
+
   test('gives way to a downloaded one and to a name in the settings', async () => {
     putDownloaded();
     putAdopted(build.id, 'story');
@@ -212,6 +238,15 @@ describe('an adopted file', () => {
     const [broken] = readPlaces([model], homeFolder).refused;
     expect(removePlaced(homeFolder, broken?.id ?? '')).toEqual({ downloaded: false, adopted: true });
     expect(readPlaces([model], homeFolder).refused).toEqual([]);
+  });
+
+  test('with a record that nobody can read does not take the downloaded files of that name along', () => {
+    putDownloaded();
+    mkdirSync(join(homeFolder, 'models/adopted'), { recursive: true });
+    writeFileSync(join(homeFolder, 'models/adopted/local-story-f16.json'), '{');
+    const [broken] = readPlaces([model], homeFolder).refused;
+    expect(removePlaced(homeFolder, broken?.id ?? '')).toEqual({ downloaded: false, adopted: true });
+    expect(readPlaces([model], homeFolder)).toMatchObject({ ready: [{ id: build.id }], refused: [] });
   });
 });
 

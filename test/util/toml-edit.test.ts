@@ -123,10 +123,10 @@ describe('keys that are dotted before their table', () => {
   });
 
   test('and inline tables are found by their line', () => {
-    expect(tomlLineOf('# a\nhttp = { port = 1 }\n', 'http', 'port')).toBe(2);
-    expect(tomlLineOf('# a\nhttp.port = 1\n', 'http', 'port')).toBe(2);
-    expect(tomlLineOf(FILE, 'models.files', 'qwen2.5')).toBe(12);
-    expect(tomlLineOf(FILE, 'log', 'level')).toBeUndefined();
+    expect(tomlLineOf('# a\nhttp = { port = 1 }\n', ['http', 'port'])).toBe(2);
+    expect(tomlLineOf('# a\nhttp.port = 1\n', ['http', 'port'])).toBe(2);
+    expect(tomlLineOf(FILE, ['models', 'files', 'qwen2.5'])).toBe(12);
+    expect(tomlLineOf(FILE, ['log', 'level'])).toBeUndefined();
   });
 });
 

@@ -10,7 +10,7 @@ import { systemCommands } from '../../machine/commands.js';
 import { readMemory } from '../../machine/memory.js';
 import { readCatalog } from '../../models/catalog.js';
 import { installedModels } from '../../models/store.js';
-import { readDiscovery, type DiscoveryRecord } from '../../service/discovery.js';
+import { answeringDaemon, type DiscoveryRecord } from '../../service/discovery.js';
 import { systemClock } from '../../util/clock.js';
 import { askStatus } from '../control-client.js';
 import { measureModel, type Answered, type Ask, type ModelFigures } from '../model-bench.js';
@@ -54,7 +54,7 @@ interface Result extends ModelFigures {
 
 async function bench(name: string | undefined, { json }: { json?: true }): Promise<void> {
   const home = findHome(environment);
-  const record = readDiscovery(home.discovery);
+  const record = await answeringDaemon(home.discovery);
   const line = progressLine('bench');
   let result: Result;
   try {

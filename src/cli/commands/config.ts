@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { z } from 'zod';
@@ -8,6 +9,7 @@ import {
   findHome,
   SETTING_KEYS,
   settingsSchema,
+  variableName,
 } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { nearest } from '../../util/nearest.js';
@@ -47,14 +49,31 @@ Examples:
     .option('--origin', 'also who set it')
     .option('--json', 'one JSON object')
     .action(show);
-  command.command('get').description('one value').argument('<key>').option('--json', 'one JSON object').action(get);
+  command
+    .command('get')
+    .description('one value')
+    .argument('<key>', 'as `config show` lists it, for example http.port')
+    .option('--json', 'one JSON object')
+    .action(get);
   command
     .command('set')
     .description('write one value; comments in the file stay')
-    .argument('<key>')
-    .argument('<value>')
+    .argument('<key>', 'as `config show` lists it, for example http.port')
+    .argument('<value>', 'a list is parted by commas')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ darkbloom-provider config set http.port 9000
+  $ darkbloom-provider config set models.keep_loaded qwen3.5-4b,gemma-4-e2b
+  $ darkbloom-provider config set models.files.mine ~/models/mine.gguf`,
+    )
     .action(set);
-  command.command('unset').description('go back to the default').argument('<key>').action(unset);
+  command
+    .command('unset')
+    .description('go back to the default')
+    .argument('<key>', 'as `config show` lists it, for example http.port')
+    .action(unset);
   command
     .command('schema')
     .description('JSON Schema of the settings file, for editors')
@@ -111,11 +130,23 @@ function set(key: string, value: string): void {
   const text = isPath ? tomlString(resolve(value)) : tomlLiteral(value);
   changeSetting(findHome(environment), at, text);
   printDone(`${key} = ${value}. A running daemon uses it after a restart.`);
+  if (isPath && !existsSync(value)) {
+    print(`${style.yellow('note')} There is no ${resolve(value)} now: a start without it is refused.`);
+  }
+  warnOfVariable(key);
 }
 
 function unset(key: string): void {
   changeSetting(findHome(environment), place(key), undefined);
   printDone(`${key} is back to its default. A running daemon uses it after a restart.`);
+  warnOfVariable(key);
+}
+
+/** It wins over the file. */
+function warnOfVariable(key: string): void {
+  const name = variableName(key.startsWith(`${FILES_KEY}.`) ? FILES_KEY : key);
+  if (environment[name] === undefined) return;
+  print(`${style.yellow('note')} ${name} is set in this terminal: what is started here takes that value instead.`);
 }
 
 /** Table and key in the file. The models of the owner are a table of their own. */

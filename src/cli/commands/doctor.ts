@@ -22,7 +22,12 @@ export function doctorCommand(): Command {
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
-      '\nEach check ends within 60 s and says what to do when it fails. Exit code 65 when one failed.',
+      `
+Each check ends within 60 s and says what to do when it fails. Exit code 65 when one failed.
+
+Examples:
+  $ darkbloom-provider doctor
+  $ darkbloom-provider doctor --strict --json | jq '.checks[] | select(.verdict != "good")'`,
     )
     .action(doctor);
 }

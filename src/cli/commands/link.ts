@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
 import { z } from 'zod';
-import { environment, findHome } from '../../config.js';
+import { environment, findHome, refuseIfSetByVariable } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { saveLinkToken } from '../../link/link-token.js';
-import { readDiscovery } from '../../service/discovery.js';
+import { answeringDaemon } from '../../service/discovery.js';
 import { coordinatorAddress } from '../../util/coordinator-address.js';
 import { makePrivateFolder } from '../../util/files.js';
 import { tomlString } from '../../util/toml-edit.js';
@@ -21,7 +21,10 @@ export function linkCommand(): Command {
       `
 Shows a code and waits until the owner of the coordinator has approved it there, with
   $ darkbloom-provider coordinator approve CODE
-Afterwards \`darkbloom-provider start\` serves that coordinator.`,
+Afterwards \`darkbloom-provider start\` serves that coordinator. \`darkbloom-provider unlink\` gives the link back.
+
+Examples:
+  $ darkbloom-provider link http://studio.local:8787`,
     )
     .action(link);
 }
@@ -46,6 +49,7 @@ async function link(address: string): Promise<void> {
       `That is not an address like http://studio.local:8787 (http or https, no login, query or fragment).`,
     );
   }
+  refuseIfSetByVariable(environment, 'coordinator.url');
   makePrivateFolder(home.folder);
   changedSettings(home, COORDINATOR_URL, tomlString(url)); // a file that cannot be changed is told before the login
 
@@ -56,23 +60,33 @@ async function link(address: string): Promise<void> {
   );
   print(`Code: ${style.bold(code.user_code)}`);
   print(`Approve it on the coordinator's machine:  darkbloom-provider coordinator approve ${code.user_code}`);
-  print(`Waiting; the code is good for ${code.expires_in / 60} minutes.`);
+  print(`Waiting; the code is good for ${Math.round(code.expires_in / 60)} minutes.`);
   const token = await waitForToken(url, code);
 
   saveLinkToken(home.linkToken, url, token);
   changeSetting(home, COORDINATOR_URL, tomlString(url));
   printDone(`Linked to ${url}.`);
-  const running = readDiscovery(home.discovery);
-  print(running === undefined ? 'Now run: darkbloom-provider start' : 'Restart the running daemon to use it.');
+  const running = await answeringDaemon(home.discovery);
+  print(
+    running === undefined
+      ? 'Now run: darkbloom-provider start'
+      : 'The running daemon uses it after: darkbloom-provider restart (in a terminal Ctrl-C, and start again)',
+  );
 }
 
+/** @throws DarkbloomError of the coordinator, `expired_code` when it was away until the code was not good any more. */
 async function waitForToken(url: string, code: z.infer<typeof CodeAnswer>): Promise<string> {
   const body = { device_code: code.device_code };
-  for (;;) {
+  const end = Date.now() + code.expires_in * 1_000;
+  while (Date.now() < end) {
     await sleep(code.interval * 1_000);
     const answer = await pollOnce(url, body);
     if (answer?.status === 'authorized') return answer.token;
   }
+  throw new DarkbloomError(
+    'expired_code',
+    `Nobody approved the code in time. Nothing was changed; for a new one: darkbloom-provider link ${url}`,
+  );
 }
 
 /** `undefined` when the coordinator could not be asked this time: the next poll may work.

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 import { environment, findHome, loadSettings } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
-import { DiscoveryRecord, readDiscovery } from '../../service/discovery.js';
+import { DiscoveryRecord, answeringDaemon } from '../../service/discovery.js';
 import { SchemaVersion } from '../json-output.js';
 import { openConsole } from '../open-console.js';
 import { snippets } from '../../util/snippets.js';
@@ -33,7 +33,7 @@ Examples:
 async function local({ json, open }: { json?: true; open?: true }): Promise<void> {
   if (json === true && open === true) throw new DarkbloomError('usage', 'Choose one of --json and --open.');
   const home = findHome(environment);
-  const record = readDiscovery(home.discovery);
+  const record = await answeringDaemon(home.discovery);
   if (json === true) {
     const output: LocalOutput = record === undefined ? {} : { schema_version: 1, ...record };
     print(JSON.stringify(output));

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { z } from 'zod';
 import { environment, findHome } from '../../config.js';
-import { logFolderOf } from '../../log.js';
+import { LOG_FILE, logFolderOf } from '../../log.js';
 import { LogLine, logLines, type LogLevel } from '../../service/log-files.js';
 import { systemClock } from '../../util/clock.js';
 import { listenForStop } from '../stopping.js';
@@ -29,7 +31,15 @@ export function logsCommand(): Command {
     .option('--since <age>', 'only the last 30m, 2h, 3d', age)
     .addOption(new Option('--level <level>', 'this level and above').choices(['debug', 'info', 'warn', 'error']))
     .option('--json', 'a JSON object for each line')
-    .addHelpText('after', '\nA daemon in a terminal writes its log there. Prompts, answers and keys are in no log.')
+    .addHelpText(
+      'after',
+      `
+A daemon in a terminal writes its log there. Prompts, answers and keys are in no log.
+
+Examples:
+  $ darkbloom-provider logs --follow
+  $ darkbloom-provider logs --since 2h --level warn`,
+    )
     .action(logs);
 }
 
@@ -50,10 +60,16 @@ async function logs({ follow, since, level, json }: LogFlags): Promise<void> {
   };
   const stopped = new AbortController();
   if (follow === true) void listenForStop().asked.then(() => stopped.abort());
+  process.stdout.once('error', () => stopped.abort()); // a reader such as `head` has seen enough
   const following = follow === true ? { clock: systemClock, signal: stopped.signal } : undefined;
+  if (json !== true && !existsSync(join(folder, LOG_FILE))) {
+    const more = process.platform === 'darwin' ? '' : "; it is macOS's, and a daemon in a terminal writes there";
+    process.stderr.write(`There is no log in ${folder} yet: the background service writes it${more}.\n`);
+  }
   for await (const line of logLines(folder, filter, following)) {
     if (json === true) printJson<LogsOutput>({ schema_version: 1, ...line });
     else print(text(line));
+    if (stopped.signal.aborted) return;
   }
 }
 

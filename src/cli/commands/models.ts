@@ -20,24 +20,42 @@ Examples:
   $ darkbloom-provider models prune --dry-run     what no longer serves, and how much it is
   $ darkbloom-provider models plan --as "M2 16GB"`,
     );
-  command.command('list', { isDefault: true }).description('models on this machine').option('--json').action(list);
-  command.command('catalog').description('models that can be downloaded').option('--json').action(catalog);
+  command
+    .command('list', { isDefault: true })
+    .description('models on this machine')
+    .addHelpText('after', examples('models', 'models list --json'))
+    .option('--json', 'one JSON object')
+    .action(list);
+  command
+    .command('catalog')
+    .description('models that can be downloaded')
+    .addHelpText('after', examples('models catalog'))
+    .option('--json', 'one JSON object')
+    .action(catalog);
   command
     .command('download')
     .description('fetch a model; goes on where an earlier try ended')
-    .argument('<model>')
+    .argument('<model>', 'its name, or the id of one of its builds')
+    .addHelpText('after', examples('models download qwen3.5-4b', 'models download local/qwen3.5-0.8b-q4_0'))
     .action(download);
   command
     .command('adopt')
     .description('use a file of another application in place; without a name, list what there is')
     .argument('[name]', 'its name, or its path')
-    .option('--json')
+    .addHelpText('after', examples('models adopt', 'models adopt llama3.2:3b'))
+    .option('--json', 'one JSON object')
     .action(adoptCommand);
-  command.command('verify').description('hash the files of a downloaded model anew').argument('<model>').action(verify);
+  command
+    .command('verify')
+    .description('hash the files of a model anew')
+    .argument('<model>', 'its name, or its build id')
+    .addHelpText('after', examples('models verify qwen3.5-4b'))
+    .action(verify);
   command
     .command('remove')
     .description('delete a downloaded model, forget an adopted one')
-    .argument('<model>')
+    .argument('<model>', 'its name, or its build id')
+    .addHelpText('after', examples('models remove qwen3.5-4b'))
     .action(remove);
   command
     .command('prune')
@@ -62,7 +80,12 @@ Examples:
     .command('plan')
     .description('which models fit, with the sum: weights, KV cache, compute, reserve')
     .option('--as <mac>', 'for another Mac, for example "M2 16GB"')
-    .option('--json')
+    .addHelpText('after', examples('models plan', 'models plan --as "M2 16GB"'))
+    .option('--json', 'one JSON object')
     .action(plan);
   return command;
+}
+
+function examples(...lines: string[]): string {
+  return ['', 'Examples:', ...lines.map((line) => `  $ darkbloom-provider ${line}`)].join('\n');
 }

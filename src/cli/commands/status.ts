@@ -8,6 +8,7 @@ import { printJson } from '../json-output.js';
 import { statusLines } from '../status-view.js';
 import { listenForStop } from '../stopping.js';
 import { DEFAULT_WIDTH, screenWidth } from '../screen.js';
+import { notRunning, serviceHere } from '../service-here.js';
 import { print, style } from '../style.js';
 
 const WATCH_PERIOD_MS = 1_000;
@@ -32,14 +33,29 @@ Examples:
 }
 
 async function status(flags: { json?: true; watch?: true }): Promise<void> {
+  if (flags.watch === true && flags.json === true)
+    throw new DarkbloomError('usage', 'Choose one of --json and --watch.');
   const home = findHome(environment);
   if (flags.watch === true) {
     await watch(home);
     return;
   }
-  const now = await askStatus(home);
+  const now = await statusNow(home);
   if (flags.json === true) printJson<StatusOutput>(now);
   else for (const line of statusLines(now, screenWidth(DEFAULT_WIDTH), Date.now())) print(line);
+}
+
+/** @throws DarkbloomError `machine_offline` with what launchd says of the service. */
+async function statusNow(home: Home): Promise<StatusOutput> {
+  try {
+    return await askStatus(home);
+  } catch (error) {
+    if (!(error instanceof DarkbloomError) || error.code !== 'machine_offline') throw error;
+    const service = await serviceHere(home);
+    if (service === undefined || service.state.name === 'not_installed') throw error;
+    const { sentence, nextStep } = notRunning(service);
+    throw new DarkbloomError('machine_offline', `${sentence} ${nextStep}`, { cause: error });
+  }
 }
 
 const ENTER_SCREEN = '\x1b[?1049h\x1b[?25l';
@@ -66,17 +82,17 @@ async function watch(home: Home): Promise<void> {
 async function screen(home: Home): Promise<string> {
   const rows = (process.stdout.rows || 24) - 1;
   const title = style.bold('Darkbloom provider');
-  const lines = await currentLines(home);
-  return [title, '', ...lines]
-    .slice(0, rows - 2)
-    .concat('', style.dim('Ctrl-C leaves'))
-    .join('\r\n');
+  const lines = [title, '', ...(await currentLines(home))];
+  const room = Math.max(1, rows - 2);
+  const hidden = lines.length > room ? lines.length - room : 0;
+  const more = hidden === 0 ? '' : `; ${hidden} lines more in a taller window`;
+  return [...lines.slice(0, room), '', style.dim(`Ctrl-C leaves${more}`)].join('\r\n');
 }
 
 /** A daemon that stops and comes back is waited for. */
 async function currentLines(home: Home): Promise<string[]> {
   try {
-    return statusLines(await askStatus(home), screenWidth(DEFAULT_WIDTH), Date.now());
+    return statusLines(await statusNow(home), screenWidth(DEFAULT_WIDTH), Date.now());
   } catch (error) {
     if (error instanceof DarkbloomError) return [error.message];
     throw error;

@@ -4,7 +4,7 @@ import { environment, findHome, type Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { isAlive } from '../../util/processes.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
-import { askDaemon, askStatus } from '../control-client.js';
+import { askStatus, askToStop } from '../control-client.js';
 import { print, printDone, runningRequests } from '../style.js';
 
 const LOOK_EVERY_MS = 200;
@@ -16,7 +16,12 @@ export function stopCommand(): Command {
     .description('let the daemon finish its requests and stop; it stays off until `start`')
     .addHelpText(
       'after',
-      '\nTakes at most a minute. The background service stays off after a reboot, until `start`.\nCtrl-C in the terminal of `start` does the same; a second one does not wait.',
+      `
+Takes at most a minute. The background service stays off after a reboot, until \`start\`. Ctrl-C in the terminal of
+\`start\` does the same; a second one does not wait.
+
+Examples:
+  $ darkbloom-provider stop`,
     )
     .action(stop);
 }
@@ -32,19 +37,6 @@ async function stop(): Promise<void> {
   await stopInTerminal(home);
 }
 
-export function restartCommand(): Command {
-  return new Command('restart')
-    .description('stop the background service after its requests and start it again')
-    .action(async () => {
-      const agent = agentHere(findHome(environment));
-      if (agent === undefined) {
-        const message = "The background service is macOS's. Stop `start` with Ctrl-C and run it again.";
-        throw new DarkbloomError('not_supported', message);
-      }
-      reportOutcome(await agent.restart());
-    });
-}
-
 async function isAnswering(home: Home): Promise<boolean> {
   try {
     await askStatus(home);
@@ -56,8 +48,10 @@ async function isAnswering(home: Home): Promise<boolean> {
 
 /** A daemon that runs in somebody's terminal. */
 async function stopInTerminal(home: Home): Promise<void> {
-  const { requests, pid } = await askDaemon(home, '/stop');
-  if (requests.running > 0) print(`Waiting for ${runningRequests(requests.running)}.`);
+  const status = await askToStop(home);
+  const { pid } = status;
+  const running = status.state === 'blocked' ? 0 : status.requests.running;
+  if (running > 0) print(`Waiting for ${runningRequests(running)}.`);
   const deadline = Date.now() + STOP_TIMEOUT_MS;
   while (isAlive(pid)) {
     if (Date.now() > deadline) {

@@ -1,5 +1,4 @@
-import { existsSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { Command } from 'commander';
 import { z } from 'zod';
 import { environment, findHome, type Home } from '../../config.js';
@@ -7,8 +6,10 @@ import { openBooks } from '../../coordinator/books.js';
 import { formatUsd } from '../../coordinator/billing.js';
 import { DarkbloomError } from '../../errors.js';
 import { inWords } from '../../util/byte-words.js';
-import { readDiscovery } from '../../service/discovery.js';
+import { answeringDaemon } from '../../service/discovery.js';
+import { sizeOfTree } from '../../util/files.js';
 import { agentHere, reportOutcome } from '../agent-here.js';
+import { askStatusIfRunning } from '../control-client.js';
 import { confirm } from '../confirm.js';
 import { printJson, SchemaVersion } from '../json-output.js';
 import { print, printDone, style } from '../style.js';
@@ -59,7 +60,12 @@ export function uninstallCommand(): Command {
     .option('--json', 'with --dry-run: one JSON object')
     .addHelpText(
       'after',
-      '\nFiles of other applications that were adopted stay. The program itself: npm uninstall --global darkbloom-provider',
+      `
+Files of other applications that were adopted stay. The program itself: npm uninstall --global darkbloom-provider
+
+Examples:
+  $ darkbloom-provider uninstall --dry-run
+  $ darkbloom-provider uninstall --keep-data`,
     )
     .action(uninstall);
 }
@@ -80,6 +86,7 @@ async function uninstall({ dryRun, keepData, yes, json }: UninstallFlags): Promi
     return;
   }
   if (present.length === 0) {
+    if (dryRun !== true) removeIfEmpty(home.folder); // a check may have made it
     print('There is nothing of this program here.');
     return;
   }
@@ -87,10 +94,10 @@ async function uninstall({ dryRun, keepData, yes, json }: UninstallFlags): Promi
   for (const { path, size_bytes: size } of doomed.paths) print(`  ${path}  ${style.dim(inWords(size))}`);
   if (doomed.books !== undefined) printBooks(home, doomed.books);
   if (dryRun === true) return;
-  if (agent === undefined) refuseWhileRunning(home);
+  if (agent === undefined) await refuseWhileRunning(home);
   if (yes !== true) await confirm('Remove all of it?');
   if (agent !== undefined) reportOutcome(await agent.uninstall());
-  refuseWhileRunning(home); // one in somebody's terminal beside the service
+  await refuseWhileRunning(home); // one in somebody's terminal beside the service
   for (const path of paths) rmSync(path, { recursive: true, force: true });
   if (keepData !== true && !removeIfEmpty(home.folder)) {
     printDone(`Removed. ${home.folder} stays: it holds files that are not of this program.`);
@@ -110,7 +117,8 @@ function printBooks(home: Home, { readable, balances, keys }: Books): void {
   for (const { name, balance_usd: balance } of balances) {
     print(`${style.yellow('balance')} of ${name}: ${balance} USD is deleted with it.`);
   }
-  if (keys > 0) print(`${style.yellow('keys')}: ${keys} API keys of this coordinator stop working.`);
+  if (keys === 1) print(`${style.yellow('keys')}: the API key of this coordinator stops working.`);
+  else if (keys > 1) print(`${style.yellow('keys')}: ${keys} API keys of this coordinator stop working.`);
   print('Keep them with --keep-data.');
 }
 
@@ -136,18 +144,13 @@ function removeIfEmpty(folder: string): boolean {
   return true;
 }
 
-/** @throws DarkbloomError `already_running`. */
-function refuseWhileRunning(home: Home): void {
-  const running = readDiscovery(home.discovery);
+/** A coordinator alone has no control socket and is asked over HTTP.
+ *  @throws DarkbloomError `already_running`, `timeout` for a daemon that does not answer. */
+async function refuseWhileRunning(home: Home): Promise<void> {
+  const running = (await askStatusIfRunning(home)) ?? (await answeringDaemon(home.discovery));
   if (running === undefined) return;
   throw new DarkbloomError(
     'already_running',
     `A daemon runs (process ${running.pid}). Stop it first: darkbloom-provider stop`,
   );
-}
-
-function sizeOfTree(path: string): number {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (stat?.isDirectory() !== true) return stat?.size ?? 0;
-  return readdirSync(path).reduce((sum, name) => sum + sizeOfTree(join(path, name)), 0);
 }

@@ -5,9 +5,10 @@ import { DarkbloomError } from '../../errors.js';
 import { readLinkToken } from '../../link/link-token.js';
 import { readDiscovery } from '../../service/discovery.js';
 import type { Status, StatusOutput } from '../../service/status.js';
-import { askStatus } from '../control-client.js';
+import { askStatusIfRunning } from '../control-client.js';
 import { printJson, SchemaVersion } from '../json-output.js';
 import { printHanging } from '../screen.js';
+import { serviceHere } from '../service-here.js';
 import { style } from '../style.js';
 import { Cause, modelToAsk, whyOf, whyOfCanary, type Canary, type Finding } from '../why.js';
 import { tryJson } from '../../util/json.js';
@@ -34,7 +35,8 @@ export function whyCommand(): Command {
       'after',
       `
 Looks at the daemon, its connection and what the coordinator said, then sends a real request of one token through the
-whole path to a machine of yours: this one, unless you have others. It is free, and loads a model if none is loaded. Exit code 0 when it was answered, 75 if not.
+whole path to a machine of yours: this one, unless you have others. It is free, and loads a model if none is loaded.
+Exit code 0 when it was answered, 75 if not.
 
 Examples:
   $ darkbloom-provider why
@@ -58,9 +60,14 @@ export function whyOutput({ cause, sentence, nextStep }: Finding): WhyOutput {
   return { schema_version: 1, cause, sentence, ...(nextStep === undefined ? {} : { next_step: nextStep }) };
 }
 
+/** What can be told without sending a request; `undefined`: only one would tell. */
+export async function findingWithoutRequest(home: Home, status: Asked): Promise<Finding | undefined> {
+  return whyOf(status, status === undefined ? await serviceHere(home) : undefined);
+}
+
 /** Sends a request when nothing else tells. */
 export async function findingOf(home: Home, status: Asked, name?: string): Promise<Finding> {
-  const finding = whyOf(status);
+  const finding = await findingWithoutRequest(home, status);
   if (finding !== undefined) return finding;
   if (status === undefined || status === 'unanswered' || status.state === 'blocked') {
     throw new TypeError('There is no daemon to ask.');
@@ -79,9 +86,8 @@ type Asked = StatusOutput | 'unanswered' | undefined;
 
 export async function statusIfRunning(home: Home): Promise<Asked> {
   try {
-    return await askStatus(home);
+    return await askStatusIfRunning(home);
   } catch (error) {
-    if (error instanceof DarkbloomError && error.code === 'machine_offline') return undefined;
     if (error instanceof DarkbloomError && error.code === 'timeout') return 'unanswered';
     throw error;
   }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Home } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { readDiscovery, type DiscoveryRecord } from '../../service/discovery.js';
-import { askStatus } from '../control-client.js';
+import { askStatusIfRunning } from '../control-client.js';
 import { streamChat } from '../stream-chat.js';
 import { print, printDone, printFact, style } from '../style.js';
 
@@ -49,7 +49,7 @@ type FoundDaemon = Pick<DiscoveryRecord, 'base_url' | 'api_key'>;
 export async function untilServing(home: Home): Promise<FoundDaemon> {
   const end = Date.now() + SERVING_TIMEOUT_MS;
   for (;;) {
-    const status = await askStatus(home).catch(offline);
+    const status = await askStatusIfRunning(home);
     if (status?.state === 'blocked') throw new DarkbloomError('config_invalid', status.reason.message);
     const record = readDiscovery(home.discovery);
     if (status?.state === 'serving' && record !== undefined) return record;
@@ -61,10 +61,4 @@ export async function untilServing(home: Home): Promise<FoundDaemon> {
     }
     await sleep(ASK_EVERY_MS);
   }
-}
-
-/** Nobody answers yet. */
-function offline(error: unknown): undefined {
-  if (error instanceof DarkbloomError && error.code === 'machine_offline') return undefined;
-  throw error;
 }

@@ -1,15 +1,17 @@
-import { existsSync, statfsSync } from 'node:fs';
-import { environment, loadSettings, type Home, type Settings, type Values } from '../../config.js';
+import { statfsSync } from 'node:fs';
+import { environment, fileValues, loadSettings, type Home, type Settings, type Values } from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { systemCommands } from '../../machine/commands.js';
 import { readHardware } from '../../machine/hardware.js';
+import { readLinkToken } from '../../link/link-token.js';
 import { gib, inWords } from '../../util/byte-words.js';
 import { readCatalog, type CatalogModel } from '../../models/catalog.js';
 import { DOWNLOAD_LIMITS } from '../../models/download.js';
 import { readGguf } from '../../models/gguf.js';
+import { readPlaces } from '../../models/places.js';
 import { refuseTakenPort } from '../../http/server.js';
 import { answeringDaemon, refuseSecondDaemon } from '../../service/discovery.js';
-import { makePrivateFolder, writePrivateFile } from '../../util/files.js';
+import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
 import { tomlString } from '../../util/toml-edit.js';
 import { VERSION } from '../../util/version.js';
 import { adoptHere, candidatesHere } from '../commands/models/adopt.js';
@@ -18,6 +20,7 @@ import { hostedBuild } from '../commands/models/here.js';
 import { limitHere } from '../commands/models/plan.js';
 import { runChecks } from '../doctor.js';
 import { changeSetting } from '../settings-file.js';
+import { DEFAULT_WIDTH, screenWidth, wrapped } from '../screen.js';
 import { print, printDone, printFact, style } from '../style.js';
 import { printTable } from '../table.js';
 import { adoption, downloads, proposalsFor, recommendedOf, type Demo, type Proposal, type Room } from './proposals.js';
@@ -48,9 +51,22 @@ const NEW_FILE = `# Settings of darkbloom-provider, read at each start.
 # \`darkbloom-provider config show\` lists all of them with their meaning.
 `;
 
-/** No settings: nobody has decided anything on this machine yet. */
+/** No settings: nobody has decided anything on this machine yet. Nor has who only linked it, as long as a person can be
+ *  asked. */
 export function isFirstRun(home: Home): boolean {
-  return !existsSync(home.config);
+  const text = readFileIfPresent(home.config);
+  return text === undefined || (canAsk() && isOnlyLinked(text, home));
+}
+
+function isOnlyLinked(text: string, home: Home): boolean {
+  if (text.startsWith(NEW_FILE)) return false;
+  const { 'coordinator.url': url, ...others } = fileValues(text, home.config);
+  const isLinked = typeof url === 'string' && readLinkToken(home.linkToken, url) !== undefined;
+  return isLinked && Object.keys(others).length === 0 && readPlaces(readCatalog(), home.folder).ready.length === 0;
+}
+
+function canAsk(): boolean {
+  return process.stdin.isTTY === true && process.stdout.isTTY === true;
 }
 
 /**
@@ -65,7 +81,7 @@ export function isFirstRun(home: Home): boolean {
  */
 export async function setUp(home: Home, flags: Values, answers: Answers, canServe: boolean): Promise<SetUp> {
   const settings = loadSettings(home, environment, flags);
-  const asks = process.stdin.isTTY === true && process.stdout.isTTY === true && answers.yes !== true;
+  const asks = canAsk() && answers.yes !== true;
   await check(home, settings, canServe);
   print(`${style.bold('Darkbloom provider')} ${VERSION}: setting up this machine`);
   const catalog = readCatalog();
@@ -130,7 +146,7 @@ async function chooseModel(
   }
   const recommended = recommendedOf(proposals, room) ?? DEMO;
   if (!asks) return recommended;
-  printSums(proposals, room.limitBytes);
+  printSums(proposals, room);
   return askModel([...proposals, DEMO], recommended);
 }
 
@@ -159,7 +175,7 @@ function downloadNamed(name: string, catalog: readonly CatalogModel[], room: Roo
 }
 
 /** How each proposal fits, as a table of GiB. */
-function printSums(proposals: readonly Exclude<Proposal, Demo>[], limitBytes: number): void {
+function printSums(proposals: readonly Exclude<Proposal, Demo>[], room: Room): void {
   if (proposals.length === 0) return;
   const rows = proposals.map(({ name, quantization, sum, fits, rows: slots, contextTokens }) => [
     name,
@@ -171,8 +187,13 @@ function printSums(proposals: readonly Exclude<Proposal, Demo>[], limitBytes: nu
     gib(sum.neededBytes),
     fits === 'smaller' ? `with ${slots} × ${contextTokens} tokens` : '',
   ]);
-  print(`What fits, in GiB of memory (sum: at most ${gib(limitBytes)}):`);
+  print(`What fits, in GiB of memory (sum: at most ${gib(room.limitBytes)}):`);
   printTable({ head: ['model', 'build', 'weights', 'KV cache', 'compute', 'reserve', 'sum', ''], rows });
+  const { rows: slots, contextTokens } = room;
+  const words =
+    `weights: the model itself; KV cache: what ${slots} requests at once of ${contextTokens} tokens each remember; ` +
+    'compute: room to work in; reserve: stays free.';
+  for (const line of wrapped(words, screenWidth(DEFAULT_WIDTH))) print(style.dim(line));
   print();
 }
 
@@ -234,7 +255,7 @@ function keptNames({ models }: Settings, model: string, keepLoaded: boolean): st
 function writeSettings(home: Home, proposal: Proposal, kept: readonly string[]): void {
   if (isFirstRun(home)) {
     makePrivateFolder(home.folder);
-    writePrivateFile(home.config, NEW_FILE);
+    writePrivateFile(home.config, `${NEW_FILE}${readFileIfPresent(home.config) ?? ''}`);
   }
   const list = kept.length === 0 ? undefined : `[${kept.map(tomlString).join(', ')}]`;
   changeSetting(home, { table: 'models', name: 'keep_loaded' }, list);

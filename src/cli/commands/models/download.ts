@@ -4,6 +4,7 @@ import { inWords } from '../../../util/byte-words.js';
 import type { HostedBuild } from '../../../models/catalog.js';
 import { downloadBuild } from '../../../models/download.js';
 import { progressLine } from '../../progress-line.js';
+import { duration } from '../../status-view.js';
 import { listenForStop } from '../../stopping.js';
 import { printDone } from '../../style.js';
 import { here, hostedBuild, RESTART } from './here.js';
@@ -31,7 +32,7 @@ export async function fetchModel(build: HostedBuild, home: Home, settings: Setti
       endpoints: [settings.models.download_from],
       onProgress: ({ doneBytes, totalBytes, bytesPerSecond, secondsLeft }) => {
         const rate = bytesPerSecond === 0 ? '' : `, ${inWords(bytesPerSecond)}/s`;
-        const left = secondsLeft === undefined ? '' : `, ${secondsLeft} s left`;
+        const left = secondsLeft === undefined ? '' : `, ${duration(secondsLeft * 1_000)} left`;
         line.show(doneBytes / totalBytes, `${inWords(doneBytes)} of ${inWords(totalBytes)}${rate}${left}`);
       },
     });

@@ -1,6 +1,7 @@
 import { environment, findHome, loadSettings, type Home, type Settings } from '../../../config.js';
 import { DarkbloomError } from '../../../errors.js';
 import { readCatalog, type CatalogModel, type HostedBuild } from '../../../models/catalog.js';
+import { readPlaces } from '../../../models/places.js';
 import { nearest } from '../../../util/nearest.js';
 
 export const RESTART = 'A running daemon offers it after a restart.';
@@ -14,6 +15,17 @@ interface Here {
 export function here(): Here {
   const home = findHome(environment);
   return { home, settings: loadSettings(home, environment, {}), models: readCatalog() };
+}
+
+/** What was downloaded or adopted here under a build id or an alias, in order or not. */
+export function placedHere(
+  name: string,
+  home: Home,
+  models: readonly CatalogModel[],
+): { id: string; alias: string } | undefined {
+  const { ready, refused } = readPlaces(models, home.folder);
+  const all = [...ready, ...refused];
+  return all.find(({ id }) => id === name) ?? all.find(({ alias }) => alias === name);
 }
 
 /** The build that a name stands for: an alias its first, or a build id.

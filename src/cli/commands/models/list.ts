@@ -8,6 +8,7 @@ import type { ModelsCatalogOutput, ModelsListOutput } from '../../models-output.
 import { printHanging } from '../../screen.js';
 import { style } from '../../style.js';
 import { printTable } from '../../table.js';
+import { smallestMacGb } from './plan.js';
 import { here } from './here.js';
 
 export async function list({ json }: { json?: true }): Promise<void> {
@@ -30,11 +31,13 @@ export async function list({ json }: { json?: true }): Promise<void> {
     rows: rows.map((row) => [row.alias, row.quantization, inWords(row.size_bytes), inWords(row.memory_bytes)]),
     spare: ['on disk'],
   });
+  if (rows.length === 1)
+    printHanging('', 'This one is for trying things out. What fits this machine: darkbloom-provider models plan');
   for (const { id, reason } of refused) printHanging(`${style.yellow('not offered')} `, `${id}: ${reason}`);
 }
 
 export function catalog({ json }: { json?: true }): void {
-  const { home, models } = here();
+  const { home, settings, models } = here();
   const ready = new Set(readPlaces(models, home.folder).ready.map(({ id }) => id));
   const rows = models.flatMap((model) =>
     model.builds.map((build) => ({
@@ -43,7 +46,7 @@ export function catalog({ json }: { json?: true }): void {
       quantization: build.quantization,
       size_bytes: sizeOf(build),
       context_tokens: build.context_tokens,
-      min_ram_gb: model.min_ram_gb,
+      min_ram_gb: smallestMacGb(model, build, settings),
       license: model.license,
       installed: build.source === 'package' || ready.has(build.id),
     })),
@@ -63,4 +66,8 @@ export function catalog({ json }: { json?: true }): void {
     ]),
     spare: ['Mac with'],
   });
+  printHanging(
+    '',
+    'To get one: darkbloom-provider models download NAME. What fits this machine: darkbloom-provider models plan',
+  );
 }

@@ -3,9 +3,10 @@ import { memoryBudget } from '../../../engine/memory-budget.js';
 import { RESERVE_BYTES } from '../../../inference/footprint.js';
 import { systemCommands } from '../../../machine/commands.js';
 import { macEngineLimit, readMemory } from '../../../machine/memory.js';
-import type { CatalogModel } from '../../../models/catalog.js';
-import { parseMac } from '../../../models/macs.js';
+import type { CatalogBuild, CatalogModel } from '../../../models/catalog.js';
+import { MEMORY_OF_CHIPS, parseMac } from '../../../models/macs.js';
 import { planFor, type Plan } from '../../../models/plan.js';
+import { GIB } from '../../../util/byte-words.js';
 import { printJson } from '../../json-output.js';
 import { planOutput, type ModelsPlanOutput } from '../../models-output.js';
 import { planLines } from '../../plan-view.js';
@@ -41,6 +42,16 @@ function planOfLimit(
 ): MachinePlan {
   const { slots: rows, context_tokens: contextTokens, kv_type: kvType } = engine;
   return { machine, ...planFor({ catalog, limitBytes, rows, contextTokens, kvType }) };
+}
+
+/** Memory of the smallest Mac that has room for a build, GB; at least what the catalogue says of its model. */
+export function smallestMacGb(model: CatalogModel, build: CatalogBuild, settings: Settings): number {
+  const sold = [...new Set(Object.values(MEMORY_OF_CHIPS).flat())].sort((a, b) => a - b);
+  const hasRoom = (gigabytes: number) => {
+    const limitBytes = macEngineLimit(gigabytes * GIB, undefined);
+    return planOfLimit('', limitBytes, [{ ...model, builds: [build] }], settings).lines[0]?.fits !== 'no';
+  };
+  return Math.max(model.min_ram_gb, sold.find(hasRoom) ?? sold.at(-1) ?? 0);
 }
 
 /** What models may take here, bytes; the sums of a plan count the reserve in. */

@@ -1,15 +1,13 @@
 import type { Home } from '../../../config.js';
 import { DarkbloomError } from '../../../errors.js';
-import { readPlaces, removePlaced, type Removed } from '../../../models/places.js';
+import { removePlaced, type Removed } from '../../../models/places.js';
 import { askStatus } from '../../control-client.js';
 import { print, printDone } from '../../style.js';
-import { here } from './here.js';
+import { here, placedHere } from './here.js';
 
 export async function remove(name: string): Promise<void> {
   const { home, models } = here();
-  const { ready, refused } = readPlaces(models, home.folder);
-  const all = [...ready, ...refused];
-  const placed = all.find(({ id }) => id === name) ?? all.find(({ alias }) => alias === name);
+  const placed = placedHere(name, home, models);
   if (placed === undefined)
     throw new DarkbloomError('model_not_found', `'${name}' was neither downloaded nor adopted here.`);
   const { id } = placed;

@@ -1,12 +1,19 @@
 import { DarkbloomError } from '../../../errors.js';
-import { verifyBuild } from '../../../models/places.js';
+import { verifyPlaced } from '../../../models/places.js';
 import { printDone } from '../../style.js';
-import { here, hostedBuild } from './here.js';
+import { here, hostedBuild, placedHere } from './here.js';
 
 export async function verify(name: string): Promise<void> {
   const { home, models } = here();
-  const build = hostedBuild(name, models);
-  const problems = await verifyBuild(home.folder, build);
+  const placed = placedHere(name, home, models);
+  if (placed === undefined) {
+    const { id } = hostedBuild(name, models);
+    throw new DarkbloomError(
+      'model_not_found',
+      `${id} is not on this machine. To get it: darkbloom-provider models download ${name}`,
+    );
+  }
+  const problems = await verifyPlaced(home.folder, placed.id, models);
   if (problems.length > 0) throw new DarkbloomError('model_corrupt', problems.join(' '));
-  printDone(`Every file of ${build.id} has the hash of the catalogue.`);
+  printDone(`Every file of ${placed.id} has the hash that it should have.`);
 }

@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { helpText } from '../../src/cli/help.js';
+
+const TEXT = `
+One sentence that is told over
+two lines. Another one.
+
+Examples:
+  $ darkbloom-provider an example that is longer than the screen and stays whole
+`;
+
+test('paragraphs of a help fit the screen, what is indented stays as it is', () => {
+  expect(helpText(TEXT, 24)).toBe(`
+One sentence that is
+told over two lines.
+Another one.
+
+Examples:
+  $ darkbloom-provider an example that is longer than the screen and stays whole
+`);
+  expect(helpText(TEXT, 60)).toContain('One sentence that is told over two lines. Another one.\n');
+});
