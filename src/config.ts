@@ -275,18 +275,19 @@ function resolveSettings(sources: { file: Values; env: Values; flags: Values }, 
   const parsed = Settings.safeParse(merged);
   if (parsed.success) return Object.freeze(parsed.data);
   const issue = parsed.error.issues[0];
-  const key = issue?.path.slice(0, 2).join('.') ?? '';
-  const rest = issue?.path.slice(2).join('.') ?? '';
+  const path = issue?.path.map(String) ?? [];
+  const key = path.slice(0, 2).join('.');
+  const rest = path.slice(2).join('.');
   const reason = issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message;
   throw new DarkbloomError(
     'config_invalid',
-    `${where(key)}: ${key}${rest === '' ? '' : ` (${rest})`}: ${reason ?? 'invalid'}.`,
+    `${where(key, path)}: ${key}${rest === '' ? '' : ` (${rest})`}: ${reason ?? 'invalid'}.`,
     { param: key },
   );
 }
 
 /** Says where a key was set, for an error: a line of the file, a variable, a flag. */
-type Whereabouts = (key: string) => string;
+type Whereabouts = (key: string, path: readonly string[]) => string;
 
 function splitKey(key: string): [string, string] {
   const dot = key.indexOf('.');
@@ -299,10 +300,10 @@ export function loadSettings(home: Home, env: Environment, flags: Values): Setti
   const text = readConfigText(home.config);
   const file = fileValues(text, home.config);
   const fromEnv = environmentValues(env);
-  return resolveSettings({ file, env: fromEnv, flags }, (key) => {
+  return resolveSettings({ file, env: fromEnv, flags }, (key, path) => {
     if (key in flags) return 'command line';
     if (key in fromEnv) return variableName(key);
-    return `${home.config}, line ${lineOf(text, key)}`;
+    return `${home.config}, line ${lineOf(text, path)}`;
   });
 }
 
@@ -325,7 +326,7 @@ export function explainSettings(home: Home, env: Environment): ExplainedSetting[
   return SETTING_KEYS.map((key) => {
     const [table, name] = splitKey(key);
     const value = settings[table]?.[name];
-    const inFile = key in file ? `${home.config}, line ${lineOf(text, key)}` : 'default';
+    const inFile = key in file ? `${home.config}, line ${lineOf(text, key.split('.'))}` : 'default';
     return {
       key,
       ...(value === undefined ? {} : { value }),
@@ -345,7 +346,9 @@ export function settingsSchema(): object {
   return z.toJSONSchema(Settings, { io: 'input', unrepresentable: 'any' });
 }
 
-function readConfigText(path: string): string {
+/** The text of a settings file, empty when there is none.
+ *  @throws DarkbloomError `config_invalid`. */
+export function readConfigText(path: string): string {
   try {
     return existsSync(path) ? readFileSync(path, 'utf8') : '';
   } catch (cause) {
@@ -374,7 +377,7 @@ export function fileValues(text: string, path: string): Values {
         ? Object.keys(content).map((key) => `${table}.${key}`)
         : [table];
     for (const key of keys) {
-      if (!SETTING_KEYS.includes(key)) throw unknownKey(key, `${path}, line ${lineOf(text, key)}`);
+      if (!SETTING_KEYS.includes(key)) throw unknownKey(key, `${path}, line ${lineOf(text, key.split('.'))}`);
       values[key] = isTable(content) ? content[splitKey(key)[1]] : content;
     }
   }
@@ -391,9 +394,9 @@ function unknownKey(key: string, where: string): DarkbloomError {
   return new DarkbloomError('config_invalid', `${where}: unknown key ${key}. ${hint}`, { param: key });
 }
 
-/** The line (from 1) that sets a dotted key, or begins its table. */
-function lineOf(text: string, key: string): number {
-  return tomlLineOf(text, key.split('.')) ?? tomlHeaderLineOf(text, key.split('.')) ?? 1;
+/** The line (from 1) that sets what has this path, or begins its table. */
+function lineOf(text: string, path: readonly string[]): number {
+  return tomlLineOf(text, path) ?? tomlHeaderLineOf(text, path.slice(0, 2)) ?? 1;
 }
 
 /** The variable that sets a dotted key. */

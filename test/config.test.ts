@@ -159,8 +159,8 @@ describe('what is refused', () => {
     ['an unknown level', '[log]\nlevel = "loud"', 'log.level', 2],
     ['an address that is none', '[coordinator]\nurl = "ftp://x"', 'coordinator.url', 2],
     ['a number for a switch', '[provider]\nserve_others = 1', 'provider.serve_others', 2],
-    ['a model name with a slash', '[models.files]\n"a/b" = "/x.gguf"', 'models.files', 1],
-    ['no path for a model', '[models.files]\nmine = ""', 'models.files', 1],
+    ['a model name with a slash', '[models.files]\n"a/b" = "/x.gguf"', 'models.files', 2],
+    ['no path for a model', '[models.files]\nmine = ""', 'models.files', 2],
   ])('%s: the error names the key and the line', (_, file, key, line) => {
     const error = refusal({ file });
     expect(error.code).toBe('config_invalid');

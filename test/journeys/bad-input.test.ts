@@ -70,7 +70,7 @@ describe('on the command line', () => {
       /line 4: http\.port: must be a whole number from 0 to 65535\.$/u,
     ],
     ['[provider]\nserve_others = "perhaps"\n', /line 2: provider\.serve_others: must be true or false\.$/u],
-    ['[models.files]\n"a b" = "/x.gguf"\n', /models\.files \(a b\): a model name is letters, digits/u],
+    ['[models.files]\n"a b" = "/x.gguf"\n', /line 2: models\.files \(a b\): a model name is letters, digits/u],
   ])('settings like %j are refused with 65, naming line and key', async (toml, said) => {
     settings(toml);
     const { code, sentence } = await refusal('start');

@@ -1,5 +1,13 @@
-import { statfsSync } from 'node:fs';
-import { environment, fileValues, loadSettings, type Home, type Settings, type Values } from '../../config.js';
+import { existsSync, statfsSync } from 'node:fs';
+import {
+  environment,
+  fileValues,
+  loadSettings,
+  readConfigText,
+  type Home,
+  type Settings,
+  type Values,
+} from '../../config.js';
 import { DarkbloomError } from '../../errors.js';
 import { systemCommands } from '../../machine/commands.js';
 import { readHardware } from '../../machine/hardware.js';
@@ -11,7 +19,7 @@ import { readGguf } from '../../models/gguf.js';
 import { readPlaces } from '../../models/places.js';
 import { refuseTakenPort } from '../../http/server.js';
 import { answeringDaemon, refuseSecondDaemon } from '../../service/discovery.js';
-import { makePrivateFolder, readFileIfPresent, writePrivateFile } from '../../util/files.js';
+import { makePrivateFolder, writePrivateFile } from '../../util/files.js';
 import { tomlString } from '../../util/toml-edit.js';
 import { VERSION } from '../../util/version.js';
 import { adoptHere, candidatesHere } from '../commands/models/adopt.js';
@@ -54,11 +62,11 @@ const NEW_FILE = `# Settings of darkbloom-provider, read at each start.
 /** No settings: nobody has decided anything on this machine yet. Nor has who only linked it, as long as a person can be
  *  asked. */
 export function isFirstRun(home: Home): boolean {
-  const text = readFileIfPresent(home.config);
-  return text === undefined || (canAsk() && isOnlyLinked(text, home));
+  return !existsSync(home.config) || (canAsk() && isOnlyLinked(home));
 }
 
-function isOnlyLinked(text: string, home: Home): boolean {
+function isOnlyLinked(home: Home): boolean {
+  const text = readConfigText(home.config);
   if (text.startsWith(NEW_FILE)) return false;
   const { 'coordinator.url': url, ...others } = fileValues(text, home.config);
   const isLinked = typeof url === 'string' && readLinkToken(home.linkToken, url) !== undefined;
@@ -255,7 +263,7 @@ function keptNames({ models }: Settings, model: string, keepLoaded: boolean): st
 function writeSettings(home: Home, proposal: Proposal, kept: readonly string[]): void {
   if (isFirstRun(home)) {
     makePrivateFolder(home.folder);
-    writePrivateFile(home.config, `${NEW_FILE}${readFileIfPresent(home.config) ?? ''}`);
+    writePrivateFile(home.config, `${NEW_FILE}${readConfigText(home.config)}`);
   }
   const list = kept.length === 0 ? undefined : `[${kept.map(tomlString).join(', ')}]`;
   changeSetting(home, { table: 'models', name: 'keep_loaded' }, list);
