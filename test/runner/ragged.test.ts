@@ -41,7 +41,7 @@ async function run(requests: readonly Request[], storeBytes: number, on: Runtime
   const ends = new Map<number, RequestMessage>();
   let heard: () => void = () => undefined;
   const counts = requests.map(() => 0);
-  const sequences = new Sequences(on, { bytes: storeBytes, bytesPerToken: 0 }, (messages) => {
+  const sequences = new Sequences(on, { bytes: storeBytes, bytesPerRow: 0, bytesPerToken: 0 }, (messages) => {
     for (const message of messages) {
       const { id } = message;
       if (message.type === 'text') {
