@@ -36,6 +36,8 @@ const COMPUTE_FLOOR_BYTES = 160 * 1024 * 1024; // a runner without any model was
 const BATCH_TOKENS = 512; // a window's cache also holds the batch that is read in
 const PREFIX_STORE_SHARE = 1 / 8; // of the rows' cache
 const PREFIX_STORE_MOST_BYTES = 256 * 1024 * 1024;
+const CHECKPOINTS_PER_ROW = 3; // states of recurrent layers and windows
+const STATE_LEAST_BYTES = 256 * 1024; // not every header tells the size of a convolution's state
 
 /** Bytes by which the cache grows with each token of context. */
 export function kvBytesPerToken(
@@ -51,13 +53,14 @@ export function takesKvType({ keyLength, valueLength }: ModelShape, kvType: KvTy
   return kvType === 'f16' || (keyLength % KV_BLOCK_VALUES === 0 && valueLength % KV_BLOCK_VALUES === 0);
 }
 
-/** Memory for prefixes that had to leave their rows, and what of it each of their tokens takes. */
+/** Memory for what rows held, and what of it a row takes whatever it holds, and for each of its tokens. */
 export interface PrefixMemory {
   bytes: number;
+  bytesPerRow: number;
   bytesPerToken: number;
 }
 
-/** None where a row cannot be cut: there they would be of no use. */
+/** For prefixes that had to leave their rows; where rows cannot be cut, for the states in which they can begin anew. */
 export function prefixMemory(
   shape: ModelShape,
   rows: number,
@@ -65,9 +68,13 @@ export function prefixMemory(
   kvType: KvType = 'f16',
 ): PrefixMemory {
   const bytesPerToken = kvBytesPerToken(shape, kvType);
-  if (shape.window !== undefined || shape.stateBytes !== undefined) return { bytes: 0, bytesPerToken };
+  if (shape.window !== undefined || shape.stateBytes !== undefined) {
+    const bytesPerRow = Math.ceil(STATE_LEAST_BYTES + stateBytes(shape, contextTokens, kvType));
+    const bytes = Math.min(bytesPerRow * rows * CHECKPOINTS_PER_ROW, PREFIX_STORE_MOST_BYTES);
+    return { bytes, bytesPerRow, bytesPerToken: 0 };
+  }
   const share = Math.floor(bytesPerToken * rows * contextTokens * PREFIX_STORE_SHARE);
-  return { bytes: Math.min(share, PREFIX_STORE_MOST_BYTES), bytesPerToken };
+  return { bytes: Math.min(share, PREFIX_STORE_MOST_BYTES), bytesPerRow: 0, bytesPerToken };
 }
 
 export interface Footprint {
@@ -94,6 +101,13 @@ export function footprint(shape: ModelShape, rows: number, contextTokens: number
     computeBytes,
     totalBytes: shape.weightBytes + kvBytes + computeBytes,
   };
+}
+
+/** What of one row is copied out for a checkpoint. */
+function stateBytes({ window, stateBytes = 0 }: ModelShape, contextTokens: number, kvType: KvType): number {
+  return (
+    stateBytes + (window === undefined ? 0 : kvBytesPerToken(window, kvType) * Math.min(contextTokens, window.tokens))
+  );
 }
 
 function windowBytes(window: WindowShape | undefined, rows: number, contextTokens: number, kvType: KvType): number {

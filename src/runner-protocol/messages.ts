@@ -33,8 +33,14 @@ export const LoadOrder = z.object({
   mmap: z.enum(['auto', 'on', 'off']).optional(),
   /** Weights are locked into memory. */
   mlock: z.boolean().optional(),
-  /** Memory for prefixes that had to leave their rows, and what of it each of their tokens takes; absent: none. */
-  prefixMemory: z.object({ bytes: z.number().int().nonnegative(), bytesPerToken: z.number().nonnegative() }).optional(),
+  /** Memory for what rows held, and what of it a row takes whatever it holds and for each of its tokens; absent: none. */
+  prefixMemory: z
+    .object({
+      bytes: z.number().int().nonnegative(),
+      bytesPerRow: z.number().nonnegative(),
+      bytesPerToken: z.number().nonnegative(),
+    })
+    .optional(),
 });
 export type LoadOrder = z.infer<typeof LoadOrder>;
 

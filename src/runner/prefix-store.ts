@@ -17,7 +17,7 @@ export class PrefixStore {
   readonly #entries = new Set<Stored>();
   #bytes = 0;
 
-  constructor(memory: LoadOrder['prefixMemory'] = { bytes: 0, bytesPerToken: 0 }) {
+  constructor(memory: LoadOrder['prefixMemory'] = { bytes: 0, bytesPerRow: 0, bytesPerToken: 0 }) {
     this.#memory = memory;
   }
 

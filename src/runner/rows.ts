@@ -1,33 +1,14 @@
 import type { Runtime, SavedRow } from './runtime.js';
-import { BLOCK_TOKENS, commonLength, PrefixIndex, type Cached, type Match } from './prefix-index.js';
+import { BLOCK_TOKENS, PrefixIndex, type Cached, type Match } from './prefix-index.js';
 import type { PrefixStore, Stored } from './prefix-store.js';
+import { emptyRows, type Claim, type Row, type RowKeeper, type Wanted } from './row.js';
 import { chooseRow, compactingMove, type RowView } from './row-choice.js';
 
 /** Shorter prefixes are read again rather than kept elsewhere when their row is needed. */
 const KEPT_TOKENS = 4 * BLOCK_TOKENS;
 
-/** One row of the context and what its cache holds. */
-export interface Row {
-  readonly id: number;
-  tokens: number[];
-  /** Whose prefix this is; absent: nobody's, so it is forgotten with its request. */
-  scope: string | undefined;
-  busy: boolean;
-  lastUsed: number;
-}
-
-/** A row taken for a request. */
-interface Claim {
-  row: Row;
-  /** Tokens of the prompt that it holds already. */
-  reused: number;
-}
-
-/**
- * Who has which row, and what the rows remember. Rows change only between two steps of the loop. A prefix is shared only
- * between requests of one scope: whether it was there can be told from the time that an answer takes.
- */
-export class Rows {
+/** The rows of a model that can be cut after any token: any beginning of what one holds serves, in any row. */
+export class Rows implements RowKeeper {
   readonly #runtime: Runtime;
   readonly #rows: readonly Row[];
   readonly #index = new PrefixIndex<Row & Cached>();
@@ -37,26 +18,15 @@ export class Rows {
   constructor(runtime: Runtime, store: PrefixStore) {
     this.#runtime = runtime;
     this.#store = store;
-    this.#rows = Array.from({ length: runtime.facts.rows }, (_, id) => ({
-      id,
-      tokens: [],
-      scope: undefined,
-      busy: false,
-      lastUsed: 0,
-    }));
+    this.#rows = emptyRows(runtime.facts.rows);
   }
 
-  /** Takes a free row for a prompt, with as much of the prompt in it as can be had. The last token is always left to
-   *  read: the answer begins from it.
-   *  @throws Error when no row is free. */
-  async claim(prompt: readonly number[], scope: string | undefined): Promise<Claim> {
+  async claim({ prompt, scope }: Wanted): Promise<Claim> {
     const wanted = prompt.slice(0, -1);
     const { match, stored } = this.#find(wanted, scope);
     const home = match?.entry.busy === false ? match.entry : undefined;
     const chosen = chooseRow(this.#views(match), home?.id);
-    const row = this.#runtime.cutsAnywhere
-      ? this.#rows.find(({ id }) => id === chosen)
-      : (home ?? this.#rows.find(({ id }) => id === chosen));
+    const row = this.#rows.find(({ id }) => id === chosen);
     if (row === undefined) throw new Error('The engine sent more requests than there are rows.');
 
     row.busy = true;
@@ -71,7 +41,6 @@ export class Rows {
     }
   }
 
-  /** Tokens of a prompt that it would not have to read. */
   reusable(prompt: readonly number[], scope: string): number {
     const { match, stored } = this.#find(prompt.slice(0, -1), scope);
     return Math.max(match?.length ?? 0, stored?.length ?? 0);
@@ -113,13 +82,16 @@ export class Rows {
     return restored;
   }
 
-  /** These tokens were added to the row. */
   grow(row: Row, tokens: readonly number[]): void {
     row.tokens.push(...tokens);
     if (isScoped(row)) this.#index.update(row);
   }
 
-  /** The row's request has ended; `broken`: what the row holds is not known. */
+  /** Rows are copied out whole, when they are needed for something else. */
+  keepMarked(): Promise<void> {
+    return Promise.resolve();
+  }
+
   release(row: Row, broken: boolean): void {
     row.busy = false;
     row.lastUsed = ++this.#uses;
@@ -127,7 +99,7 @@ export class Rows {
   }
 
   get hasGap(): boolean {
-    return this.#runtime.cutsAnywhere && compactingMove(this.#views(undefined)) !== undefined;
+    return compactingMove(this.#views(undefined)) !== undefined;
   }
 
   /** Closes one gap between busy rows. Returns the rows that changed places.
@@ -149,13 +121,8 @@ export class Rows {
     return { from, to };
   }
 
-  /** The row with the longest usable beginning of `tokens`; of equals, a free one. A model that cannot be cut continues
-   *  what a free row holds, or begins anew. */
+  /** The row with the longest usable beginning of `tokens`; of equals, a free one. */
   #bestMatch(scope: string, tokens: readonly number[]): Match<Row> | undefined {
-    if (!this.#runtime.cutsAnywhere) {
-      const row = this.#rows.find((each) => !each.busy && each.scope === scope && isWholly(each.tokens, tokens));
-      return row === undefined ? undefined : { entry: row, length: row.tokens.length };
-    }
     const [first, ...others] = this.#index.matches(scope, tokens);
     const free = others.find(({ entry, length }) => !entry.busy && length === first?.length);
     return first?.entry.busy === true && free !== undefined ? free : first;
@@ -186,7 +153,7 @@ export class Rows {
   }
 
   #worthKeeping(row: Row): row is Row & Cached {
-    if (!isScoped(row) || row.tokens.length < KEPT_TOKENS || !this.#runtime.cutsAnywhere) return false;
+    if (!isScoped(row) || row.tokens.length < KEPT_TOKENS) return false;
     const elsewhere = this.#index.matches(row.scope, row.tokens).some(({ entry, length }) => {
       return entry !== row && length === row.tokens.length;
     });
@@ -221,8 +188,4 @@ function isScoped(row: Row): row is Row & Cached {
 /** More would be cut off than is reused. */
 function losesMuch({ entry, length }: Match<Pick<Cached, 'tokens'>>): boolean {
   return entry.tokens.length - length > length;
-}
-
-function isWholly(part: readonly number[], whole: readonly number[]): boolean {
-  return part.length > 0 && part.length <= whole.length && commonLength(part, whole) === part.length;
 }

@@ -8,7 +8,7 @@ import { READ_AHEAD, type GenerateOrder } from '../runner-protocol/messages.js';
 import { AnswerLogprobs } from './answer-logprobs.js';
 import { StopMatcher, Utf8Stream } from './answer-text.js';
 import type { Choice, Feed, Runtime, Sampler } from './runtime.js';
-import type { Row } from './rows.js';
+import type { Row } from './row.js';
 
 /** What one token brought. */
 interface Taken {
@@ -29,6 +29,8 @@ const CALL_ID_BYTES = 12;
 export class Sequence {
   readonly order: GenerateOrder;
   readonly prompt: readonly number[];
+  /** Tokens at the prompt's beginning that other conversations will begin with as well; 0: not known. */
+  readonly headTokens: number;
   readonly #runtime: Runtime;
   readonly #bound: number;
   readonly #utf8: Utf8Stream;
@@ -65,11 +67,17 @@ export class Sequence {
   constructor(
     order: GenerateOrder,
     prompt: readonly number[],
-    { syntax, begins, mayThink }: Pick<Prompt, 'begins' | 'mayThink'> & { syntax: Syntax },
+    {
+      headTokens,
+      syntax,
+      begins,
+      mayThink,
+    }: Pick<Prompt, 'begins' | 'mayThink'> & { headTokens: number; syntax: Syntax },
     runtime: Runtime,
   ) {
     this.order = order;
     this.prompt = prompt;
+    this.headTokens = headTokens;
     const room = runtime.facts.contextTokens - prompt.length;
     this.#bound = Math.min(order.maxTokens ?? room, room);
     this.#runtime = runtime;
@@ -146,8 +154,9 @@ export class Sequence {
   /** What the next step adds to its row: a chunk of the prompt, or the last token of the answer. */
   feed(chunk: number): Feed | undefined {
     if (this.#row === undefined) return undefined;
-    const { id: row, tokens: held } = this.#row;
-    const tokens = this.#last === undefined ? this.prompt.slice(this.#read, this.#read + chunk) : [this.#last];
+    const { id: row, tokens: held, marks } = this.#row;
+    const most = Math.min(chunk, (marks[0] ?? Infinity) - held.length);
+    const tokens = this.#last === undefined ? this.prompt.slice(this.#read, this.#read + most) : [this.#last];
     if (tokens.length > 0) this.#readingSince ??= performance.now();
     const reachesEnd = this.#last !== undefined || tokens.length === this.left;
     const sampler = reachesEnd ? this.#sampler : undefined;

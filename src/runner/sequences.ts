@@ -10,8 +10,11 @@ import {
   type RequestMessage,
 } from '../runner-protocol/messages.js';
 import type { Choice, Feed, Runtime } from './runtime.js';
+import { CheckpointedRows } from './checkpointed-rows.js';
+import { Checkpoints } from './checkpoints.js';
 import { commonLength } from './prefix-index.js';
 import { PrefixStore } from './prefix-store.js';
+import type { RowKeeper } from './row.js';
 import { Rows } from './rows.js';
 import { Sequence, type Ending } from './sequence.js';
 import { readingShares } from './step-plan.js';
@@ -31,7 +34,7 @@ const WORTH_WAITING_TOKENS = 128;
 export class Sequences {
   readonly #runtime: Runtime;
   readonly #template: PromptTemplate;
-  readonly #rows: Rows;
+  readonly #rows: RowKeeper;
   readonly #send: (messages: RequestMessage[]) => void;
   /** Requests whose prompt is being tokenized. */
   readonly #preparing = new Map<number, { cancelled: boolean }>();
@@ -46,7 +49,9 @@ export class Sequences {
 
   constructor(runtime: Runtime, prefixMemory: LoadOrder['prefixMemory'], send: (messages: RequestMessage[]) => void) {
     this.#runtime = runtime;
-    this.#rows = new Rows(runtime, new PrefixStore(prefixMemory));
+    this.#rows = runtime.cutsAnywhere
+      ? new Rows(runtime, new PrefixStore(prefixMemory))
+      : new CheckpointedRows(runtime, new Checkpoints(prefixMemory));
     this.#send = send;
     this.#template = new PromptTemplate(runtime.template, runtime.controlTokens);
   }
@@ -60,7 +65,7 @@ export class Sequences {
   /** A long prompt is tokenized with pauses in which the loop goes on; a short one at once. */
   async #prepare(order: GenerateOrder): Promise<void> {
     try {
-      const prompting = this.#promptOf(order);
+      const prompting = this.#promptAndHead(order);
       let state = prompting.next();
       while (state.done !== true) {
         if (state.value >= this.#runtime.facts.contextTokens) throw this.#tooLong(state.value, 'at least ');
@@ -100,6 +105,25 @@ export class Sequences {
     this.#refuseHopeless(order.messages);
     const { runs, ...answer } = this.#template.render(order);
     return { ...answer, tokens: yield* this.#runtime.tokenizePrompt(runs) };
+  }
+
+  /** Where a conversation with the same instructions and tools would part from this one: rendered with another question.
+   *  Asked only where a row cannot be cut there later. */
+  *#promptAndHead(
+    order: GenerateOrder,
+  ): Generator<number, Omit<Prompt, 'runs'> & { tokens: number[]; headTokens: number }> {
+    const prompt = yield* this.#promptOf(order);
+    const first = order.messages.findIndex(({ role }) => role !== 'system');
+    const unknown = this.#runtime.cutsAnywhere || order.cacheScope === undefined || first < 0;
+    if (unknown || prompt.tokens.length >= this.#runtime.facts.contextTokens) return { ...prompt, headTokens: 0 };
+    const content = order.messages[first]?.content.trimStart().startsWith('1') === true ? '2' : '1';
+    const messages: ChatMessage[] = [...order.messages.slice(0, first), { role: 'user', content }];
+    try {
+      const other = yield* this.#promptOf({ ...order, messages });
+      return { ...prompt, headTokens: commonLength(prompt.tokens, other.tokens) };
+    } catch {
+      return { ...prompt, headTokens: 0 }; // the template takes no such conversation: nobody will have it
+    }
   }
 
   /** The reader took `messages` of this request. */
@@ -157,6 +181,7 @@ export class Sequences {
     const batch = this.#nextBatch();
     if (batch.length > 0) await this.#step(batch);
     if (batch.length > 0 || this.#outbox.length > 0) this.#flush(); // nothing to tell: that a step was done
+    await this.#rows.keepMarked();
     if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
   }
 
@@ -167,11 +192,11 @@ export class Sequences {
   async #claimRows(): Promise<void> {
     for (const sequence of this.#active.values()) {
       if (sequence.row !== undefined || this.#waitsForAnother(sequence)) continue;
-      const { order, prompt } = sequence;
+      const { order, prompt, headTokens } = sequence;
       try {
         const seed = (order.sampling.seed ?? randomInt(2 ** 32 - 1)) >>> 0; // the runtime's seeds have 32 bits
         sequence.sampleWith(this.#runtime.createSampler({ ...order, grammar: sequence.firstGrammar }, seed));
-        const { row, reused } = await this.#rows.claim(prompt, order.cacheScope);
+        const { row, reused } = await this.#rows.claim({ prompt, scope: order.cacheScope, headTokens });
         sequence.begin(row, reused, this.#steps);
         this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
       } catch (error) {

@@ -23,10 +23,21 @@ test('a loaded model takes its weights, the cache of all rows and something to c
   });
 });
 
-test('prefixes are kept in an eighth of the cache, in 256 MiB at most, and not where rows cannot be cut', () => {
-  expect(prefixMemory(tiny, 4, 2_048)).toEqual({ bytes: 2_048 * 2_048 * 4 * (1 / 8), bytesPerToken: 2_048 });
-  expect(prefixMemory(large, 4, 8_192)).toEqual({ bytes: 256 * MIB, bytesPerToken: 147_456 });
-  expect(prefixMemory({ ...large, stateBytes: 1 }, 4, 8_192).bytes).toBe(0);
+test('prefixes are kept in an eighth of the cache, in 256 MiB at most', () => {
+  expect(prefixMemory(tiny, 4, 2_048)).toEqual({
+    bytes: 2_048 * 2_048 * 4 * (1 / 8),
+    bytesPerRow: 0,
+    bytesPerToken: 2_048,
+  });
+  expect(prefixMemory(large, 4, 8_192)).toEqual({ bytes: 256 * MIB, bytesPerRow: 0, bytesPerToken: 147_456 });
+});
+
+test('where rows cannot be cut, three states of each are kept, in 256 MiB at most', () => {
+  const recurrent = { ...tiny, stateBytes: 744 * 1_024 };
+  const bytesPerRow = 1_000 * 1_024;
+  expect(prefixMemory(recurrent, 4, 2_048)).toEqual({ bytes: 12 * bytesPerRow, bytesPerRow, bytesPerToken: 0 });
+  const window = { tokens: 1_024, layers: 25, kvHeads: 8, keyLength: 256, valueLength: 256 };
+  expect(prefixMemory({ ...tiny, window }, 4, 8_192).bytes).toBe(256 * MIB);
 });
 
 test('a very small model needs room to compute all the same', () => {
@@ -37,7 +48,8 @@ test('layers that look back only so far, and recurrent ones, do not grow with th
   const window = { tokens: 1_024, layers: 3, kvHeads: 2, keyLength: 64, valueLength: 64 };
   const growth = 2_048 * 2;
   const base = footprint({ ...tiny, window, stateBytes: 1_000 }, 2, 8_192).kvBytes;
-  expect(base).toBe(growth * 8_192 + 1_536 * (1_024 + 512) * 2 + 2_000);
+  const checkpoint = 256 * 1_024 + 1_536 * 1_024 + 1_000;
+  expect(base).toBe(growth * 8_192 + 1_536 * (1_024 + 512) * 2 + 2_000 + 6 * checkpoint);
   expect(footprint({ ...tiny, window, stateBytes: 1_000 }, 2, 8_193).kvBytes - base).toBe(growth);
-  expect(footprint({ ...tiny, window }, 1, 512).kvBytes).toBe((2_048 + 1_536) * 512);
+  expect(footprint({ ...tiny, window }, 1, 512).kvBytes).toBe((2_048 + 1_536) * 512 + 3 * (256 * 1_024 + 1_536 * 512));
 });

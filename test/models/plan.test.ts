@@ -74,12 +74,16 @@ describe('the plan for a Mac', () => {
     }
   });
 
-  /** Cache by hand: heads × (key + value) × 2 bytes × layers × 4 requests × 8192 tokens, windows and states beside it. */
+  /** Cache by hand: heads × (key + value) × 2 bytes × layers × 4 requests × 8192 tokens, windows, states and kept prefixes beside it. */
   test.each([
-    ['gpt-oss-20b', 12_109_566_560, 8 * 128 * 2 * 12 * 4 * 8192 + 8 * 128 * 2 * 12 * 4 * (128 + 512)],
-    ['qwen3.5-9b', 5_680_522_464, 4 * 512 * 2 * 8 * 4 * 8192 + 52_690_944 * 4],
-    ['gemma-4-26b', 14_249_047_104, 2 * 1024 * 2 * 5 * 4 * 8192 + 8 * 512 * 2 * 25 * 4 * (1024 + 512)],
-    ['qwen3-0.6b', 639_446_688, 8 * 256 * 2 * 28 * 4 * 8192 + 256 * 1024 ** 2], // the last: prefixes kept
+    [
+      'gpt-oss-20b',
+      12_109_566_560,
+      8 * 128 * 2 * 12 * 4 * 8192 + 8 * 128 * 2 * 12 * (4 * (128 + 512) + 12 * 128) + 12 * 2 ** 18,
+    ],
+    ['qwen3.5-9b', 5_680_522_464, 4 * 512 * 2 * 8 * 4 * 8192 + 52_690_944 * 4 + 2 ** 28],
+    ['gemma-4-26b', 14_249_047_104, 2 * 1024 * 2 * 5 * 4 * 8192 + 8 * 512 * 2 * 25 * 4 * (1024 + 512) + 2 ** 28],
+    ['qwen3-0.6b', 639_446_688, 8 * 256 * 2 * 28 * 4 * 8192 + 2 ** 28],
   ])('of %s has the sum that a person comes to', (alias, weightBytes, kvBytes) => {
     const sum = planOf('M2 Ultra 192GB').lines.find((line) => line.alias === alias)?.sum;
     const computeBytes = Math.max(160 * 1024 ** 2, Math.round(weightBytes / 10));

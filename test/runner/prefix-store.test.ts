@@ -14,7 +14,7 @@ class Saved implements SavedRow {
 }
 
 test('holds no more bytes than it may, and lets go of what was not asked for the longest', () => {
-  const store = new PrefixStore({ bytes: 250, bytesPerToken: 1 });
+  const store = new PrefixStore({ bytes: 250, bytesPerRow: 0, bytesPerToken: 1 });
   const [first, second, third] = [new Saved(100), new Saved(100), new Saved(100)];
   store.put({ scope: 'a', tokens: tokens(1_000) }, first);
   store.put({ scope: 'a', tokens: tokens(2_000) }, second);
@@ -28,7 +28,7 @@ test('holds no more bytes than it may, and lets go of what was not asked for the
 });
 
 test('takes a look for no use: what was only looked up goes in its turn', () => {
-  const store = new PrefixStore({ bytes: 250, bytesPerToken: 1 });
+  const store = new PrefixStore({ bytes: 250, bytesPerRow: 0, bytesPerToken: 1 });
   const [first, second] = [new Saved(100), new Saved(100)];
   store.put({ scope: 'a', tokens: tokens(1_000) }, first);
   store.put({ scope: 'a', tokens: tokens(2_000) }, second);
@@ -38,13 +38,13 @@ test('takes a look for no use: what was only looked up goes in its turn', () => 
 });
 
 test('says what has room before it is copied out', () => {
-  const store = new PrefixStore({ bytes: 250, bytesPerToken: 2 });
+  const store = new PrefixStore({ bytes: 250, bytesPerRow: 0, bytesPerToken: 2 });
   expect([store.fits(125), store.fits(126)]).toEqual([true, false]);
   expect(new PrefixStore().fits(0)).toBe(false);
 });
 
 test('does not take what is larger than all of it, and keeps the rest then', () => {
-  const store = new PrefixStore({ bytes: 250, bytesPerToken: 1 });
+  const store = new PrefixStore({ bytes: 250, bytesPerRow: 0, bytesPerToken: 1 });
   const [small, large] = [new Saved(100), new Saved(251)];
   store.put({ scope: 'a', tokens: tokens(1_000) }, small);
   store.put({ scope: 'a', tokens: tokens(2_000) }, large);
@@ -52,7 +52,7 @@ test('does not take what is larger than all of it, and keeps the rest then', () 
 });
 
 test('lets go of a beginning once the whole is there', () => {
-  const store = new PrefixStore({ bytes: 1_000, bytesPerToken: 1 });
+  const store = new PrefixStore({ bytes: 1_000, bytesPerRow: 0, bytesPerToken: 1 });
   const [beginning, whole] = [new Saved(100), new Saved(200)];
   store.put({ scope: 'a', tokens: tokens(0, 100) }, beginning);
   store.put({ scope: 'a', tokens: tokens(0, 200) }, whole);

@@ -6,7 +6,7 @@ import { openRuntime } from '../../src/runner/llama-runtime.js';
 import type { Runtime } from '../../src/runner/runtime.js';
 import { Sequences } from '../../src/runner/sequences.js';
 import type { GenerateOrder, RequestMessage } from '../../src/runner-protocol/messages.js';
-import { exactModel } from '../support/made-models.js';
+import { exactModel, quantizedModel } from '../support/made-models.js';
 import { recorded } from '../support/recorded-runtime.js';
 
 /**
@@ -33,6 +33,7 @@ interface Request {
   after: number;
   /** Cancelled after so many texts; 0: not. */
   cancelAfter: number;
+  seed?: number;
 }
 
 /** Runs them all and returns text and end of each. */
@@ -41,7 +42,7 @@ async function run(requests: readonly Request[], storeBytes: number, on: Runtime
   const ends = new Map<number, RequestMessage>();
   let heard: () => void = () => undefined;
   const counts = requests.map(() => 0);
-  const sequences = new Sequences(on, { bytes: storeBytes, bytesPerToken: 0 }, (messages) => {
+  const sequences = new Sequences(on, { bytes: storeBytes, bytesPerRow: 0, bytesPerToken: 0 }, (messages) => {
     for (const message of messages) {
       const { id } = message;
       if (message.type === 'text') {
@@ -66,12 +67,12 @@ async function run(requests: readonly Request[], storeBytes: number, on: Runtime
   return requests.map((_, id) => ({ text: texts[id] ?? '', end: ends.get(id) }));
 }
 
-function orderOf(id: number, { content, scope, maxTokens }: Request): GenerateOrder {
+function orderOf(id: number, { content, scope, maxTokens, seed }: Request): GenerateOrder {
   return {
     type: 'generate',
     id,
     messages: [{ role: 'user', content }],
-    sampling: WARY,
+    sampling: seed === undefined ? WARY : { ...WARY, seed },
     stop: [],
     ...PLAIN,
     maxTokens,
@@ -169,4 +170,32 @@ test('every answer of a ragged load is the one that the request gets alone', asy
   expect(seen.cached).toBeGreaterThan(1_000);
   expect(seen.copies).toBeGreaterThan(5);
   expect(seen.saves).toBeGreaterThan(0);
+});
+
+test('with a seed and quantized weights it is so to the letter, whatever comes beside it', async () => {
+  const quantized = await openRuntime({ ...MODEL, modelPath: quantizedModel() }, () => undefined);
+  const seen = { seeded: 0, cached: 0 };
+  try {
+    await fc.assert(
+      fc.asyncProperty(fc.array(request, { minLength: 6, maxLength: 14 }), async (requests) => {
+        const seeded = requests.map((one) => (one.scope === undefined ? { ...one, seed: 7 } : one));
+        const together = await run(seeded, 2 ** 22, quantized);
+        for (const [id, { text, end }] of together.entries()) {
+          const one = seeded[id];
+          if (end?.type === 'done') seen.cached += end.cachedTokens;
+          if (one?.seed === undefined) continue;
+          const [alone] = await run([{ ...one, ...ALONE }], 0, quantized);
+          seen.seeded++;
+          if (end?.type === 'done') expect(text).toBe(alone?.text);
+          else expect(alone?.text.startsWith(text)).toBe(true);
+        }
+      }),
+      { numRuns: 12, seed: 20_261_122 },
+    );
+  } finally {
+    await quantized.close();
+  }
+  // else it was not tried
+  expect(seen.seeded).toBeGreaterThan(10);
+  expect(seen.cached).toBeGreaterThan(1_000);
 });

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openRuntime } from '../../src/runner/llama-runtime.js';
 import { PrefixStore } from '../../src/runner/prefix-store.js';
-import { Rows, type Row } from '../../src/runner/rows.js';
+import type { Row } from '../../src/runner/row.js';
+import { Rows } from '../../src/runner/rows.js';
 import type { Runtime, SavedRow } from '../../src/runner/runtime.js';
 import { exactModel } from '../support/made-models.js';
 import { recorded } from '../support/recorded-runtime.js';
@@ -25,10 +26,10 @@ const run = (token: number, length: number): number[] => Array.from({ length }, 
 function rowsOf(on: Runtime, storedTokens: number) {
   for (let row = 0; row < ROWS; row++) runtime.cut(row, 0);
   const bytes = storedTokens * BYTES_PER_TOKEN;
-  const rows = new Rows(on, new PrefixStore({ bytes, bytesPerToken: BYTES_PER_TOKEN }));
+  const rows = new Rows(on, new PrefixStore({ bytes, bytesPerRow: 0, bytesPerToken: BYTES_PER_TOKEN }));
   /** Reads a prompt whole. The row stays busy. */
   const read = async (prompt: readonly number[]): Promise<{ row: Row; reused: number }> => {
-    const { row, reused } = await rows.claim(prompt, 'mine');
+    const { row, reused } = await rows.claim({ prompt, scope: 'mine', headTokens: 0 });
     const tokens = prompt.slice(reused);
     await on.step([{ row: row.id, position: reused, tokens, sampler: undefined }]);
     rows.grow(row, tokens);

@@ -347,7 +347,7 @@ describe('a prefix', () => {
     const { sequences, outbox } = await open({
       rows: 2,
       contextTokens: 1_024,
-      prefixMemory: { bytes: 2 ** 30, bytesPerToken: 512 },
+      prefixMemory: { bytes: 2 ** 30, bytesPerRow: 0, bytesPerToken: 512 },
     });
     acknowledgeAll(sequences, outbox);
     sequences.start(ask(1, shared, first));
@@ -398,7 +398,7 @@ describe('a prefix', () => {
       rows: 1,
       contextTokens: 1_024,
       model: exactModel(),
-      prefixMemory: { bytes: 2 ** 24, bytesPerToken: 512 },
+      prefixMemory: { bytes: 2 ** 24, bytesPerRow: 0, bytesPerToken: 512 },
     });
     acknowledgeAll(sequences, outbox);
     const other = digits(400, 'abcdefg');

@@ -66,3 +66,9 @@ export const bertModel = (): string => madeModel('bert', ['--preset', 'bert']);
 /** Random weights, quantized: on a CPU a row's numbers are the same whatever other rows are computed beside it. */
 export const quantizedModel = (): string =>
   madeModel('quantized', ['--type', 'q8_0', '--seed', '5', '--embd', '256', '--ff', '768', '--heads', '4']);
+
+/** As `exactModel`, and a row cannot be cut anywhere: one of its layers looks back over 64 tokens only. */
+export const windowModel = (): string => madeModel('window', ['--preset', 'window', '--type', 'f32', '--seed', '5']);
+
+/** As `exactModel`, and a row cannot be cut anywhere: one of its layers is a convolution. */
+export const hybridModel = (): string => madeModel('hybrid', ['--preset', 'hybrid', '--type', 'f32', '--seed', '5']);
