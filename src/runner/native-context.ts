@@ -4,6 +4,9 @@
  * memory. What is used here is not public: the library's version is pinned, and loading fails if a part is missing.
  */
 
+/** llama.cpp's "to the end" of a row. */
+export const TO_THE_END = -1;
+
 /** Holds a sampling chain and the tokens that it was given. */
 export interface NativeSampler {
   applyConfig(config: SamplerConfig): void;
@@ -52,6 +55,8 @@ export interface NativeContext {
   /** Returns where in the batch the outputs of `outputsAt` will be. */
   addToBatch(sequence: number, position: number, tokens: Uint32Array, outputsAt: Uint32Array): Uint32Array;
   decodeBatch(): Promise<void>;
+  /** For the batches that follow. */
+  setThreads(threads: number): void;
   /** −1 when the chain left no token. */
   sampleToken(output: number, sampler: NativeSampler): Promise<number>;
   /** With the logits that the chain left, in no order, a token perhaps twice, and Σ e^(logit − highest logit). */
@@ -83,6 +88,7 @@ const CONTEXT_METHODS: readonly (keyof NativeContext)[] = [
   'initBatch',
   'addToBatch',
   'decodeBatch',
+  'setThreads',
   'sampleToken',
   'removeTokenCellsFromSequence',
   'copySequenceStateFromOtherSequence',

@@ -9,7 +9,6 @@ import { browserCommand } from '../../src/cli/open-console.js';
 import { environment } from '../../src/config.js';
 import { MIGRATIONS } from '../../src/coordinator/migrations.js';
 import { Database } from '../../src/database.js';
-import { writeDiscovery } from '../../src/service/discovery.js';
 import { StartedCoordinator } from '../coordinator/started-coordinator.js';
 import { HAS_CHROMIUM, openBrowser, Visit } from '../support/browser.js';
 import { runCommand, RunningCommand } from '../support/command.js';
@@ -17,7 +16,6 @@ import { costly, sampled } from '../support/costly.js';
 import { eventually } from '../support/eventually.js';
 import { madeModel } from '../support/made-models.js';
 import { RunningDaemon } from '../support/running-daemon.js';
-import { TemporaryHome } from '../support/temporary-home.js';
 
 /** So long that an answer does not end before it is stopped. */
 const CONTEXT_TOKENS = 131_072;
@@ -450,15 +448,13 @@ function fillBooks({ home }: RunningDaemon): void {
 }
 
 test('in linked mode `local --open` says where the console is; `--open` and `--json` do not go together', async () => {
-  using temporary = new TemporaryHome();
-  const { folder, config, discovery } = temporary.home;
-  writeFileSync(config, '[coordinator]\nurl = "http://studio.local:8787"\n');
-  const address = { base_url: 'http://127.0.0.1:9/v1', host: '127.0.0.1', port: 9 };
-  const about = { api_key: 'k', pid: process.pid, version: '0.7.0', updated_at: new Date(0).toISOString() };
-  writeDiscovery(discovery, { ...address, ...about, mode: 'linked' });
+  const coordinator = 'http://127.0.0.1:9'; // nobody there: the machine serves its owner meanwhile
+  await using linked = await RunningDaemon.start({ 'coordinator.url': coordinator });
+  const { folder, config } = linked.home;
+  writeFileSync(config, `[coordinator]\nurl = "${coordinator}"\n`);
   const ended = await runCommand(['local', '--open'], folder);
   expect(ended.code).toBe(65);
-  expect(ended.stderr).toContain('linked to http://studio.local:8787: the console is there');
+  expect(ended.stderr).toContain(`linked to ${coordinator}: the console is there`);
   expect((await runCommand(['local', '--open', '--json'], folder)).code).toBe(64);
 });
 
