@@ -23,7 +23,7 @@ interface ChallengesOptions {
 const NONCE_BYTES = 32;
 /** Challenges that are over, whose late answers count for nothing. */
 const MAX_OVER = 10;
-/** What a machine reads that does not answer any more (docs/protocol.md, challenges). */
+/** What a machine reads that does not answer any more (docs/protocol.md, order on a connection). */
 const UNRESPONSIVE = 'attestation unresponsive — reconnect required';
 
 /** The challenges of one connection, at most one of them open, and the trust that the machine has by its answers. */

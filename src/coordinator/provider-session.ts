@@ -24,10 +24,10 @@ interface SessionOptions {
 
 /** Builds that one machine is believed to have; further ones are left out. */
 const MAX_BUILDS = 1_000;
-/** The fastest that a machine is believed to be, tokens per second (docs/protocol.md, register). */
+/** The fastest that a machine is believed to be, tokens per second (docs/routing.md). */
 const MAX_PREFILL_TPS = 5_000;
 const MAX_DECODE_TPS = 500;
-/** What a machine that has connected anew reads on the older connection (docs/protocol.md, challenges). */
+/** What a machine that has connected anew reads on the older connection (docs/protocol.md, order on a connection). */
 const REPLACED = 'replaced by a newer connection';
 
 /** One connected provider, from its `register` to the end of its socket. */
