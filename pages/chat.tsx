@@ -35,7 +35,8 @@ interface ChatState {
   said?: string;
 }
 
-/** A conversation with a model: on one's own machines, where they have it, else on those of others. It lives in this page alone and is gone with it. */
+/** A conversation with a model: on one's own machines, where they have it, else on those of others. It lives in this page
+ *  alone and is gone with it. */
 export class Chat extends Component<ChatProps, ChatState> {
   override state: ChatState = { answers: [] };
   readonly #log = createRef<HTMLDivElement>();

@@ -9,7 +9,7 @@ import { nearest } from './util/nearest.js';
 import { flag, gigabytes, isKeyAddress, nameList, text, wholeNumber } from './util/setting-values.js';
 import { tomlHeaderLineOf, tomlLineOf } from './util/toml-edit.js';
 
-const MAX_ROWS = 24; // the coordinator clamps a slot's max_concurrency here: docs/protocol.md, heartbeat
+const MAX_ROWS = 24; // the coordinator clamps a slot's max_concurrency here: docs/routing.md
 const MIN_CONTEXT_TOKENS = 256;
 const MAX_CONTEXT_TOKENS = 10_000_000;
 const MAX_LOADED_MODELS = 64;

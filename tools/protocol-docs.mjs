@@ -74,6 +74,11 @@ coordinator                                     provider
 After a \`cancel\` the last frame is \`inference_complete\` with the true counts if any text was sent, and
 \`inference_error\` with status 499 if none was.
 
+A coordinator that ends a connection closes it with code 1008 and a reason in words, which the provider tells its owner:
+\`register first\`; \`attestation unresponsive — reconnect required\`, after six challenges in a row without an answer;
+\`replaced by a newer connection\`, of the same key and account; \`the link of this machine was revoked\`. The provider
+connects anew all the same.
+
 ## Sealing
 
 Request bodies and answers are NaCl boxes: X25519, XSalsa20-Poly1305, a random nonce of 24 bytes for each.

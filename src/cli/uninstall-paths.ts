@@ -3,7 +3,8 @@ import { homeEntries, type Home } from '../config.js';
 import { logFolderOf } from '../log.js';
 import { asidesOf } from '../util/files.js';
 
-/** All that this program ever made, there or not, and what it was writing when it was killed. Folders are removed with what is in them.
+/** All that this program ever made, there or not, and what it was writing when it was killed. Folders are removed with what
+ *  is in them.
  *  @param agentFiles of the background service, where there is one
  *  @param keepData leaves the home, but for what the service has in it */
 export function uninstallPaths(home: Home, agentFiles: readonly string[], keepData: boolean): string[] {

@@ -40,7 +40,7 @@ export function faultIn(error: DarkbloomError): Fault | undefined {
   }
 }
 
-/** How machines say that they are full (docs/protocol.md, errors). */
+/** How machines say that they are full, which is no fault (docs/routing.md, after failures). */
 const CAPACITY =
   /token.budget|kv headroom|insufficient (kv|memory)|out of memory|draining|request rejected|queue full|server busy|waiting for capacity|not loaded|no model loaded/iu;
 

@@ -1,9 +1,9 @@
-import { cors } from 'hono/cors';
 import { DarkbloomError } from '../errors.js';
 import type { HttpApp } from '../http/app.js';
 import type { JsonObject } from '../inference/types.js';
 import { FALLBACK_PRICE, formatUsdPerMillion, formatUsdPerToken } from './billing.js';
 import type { Caller } from './accounts.js';
+import { readableFromAnySite } from './any-site.js';
 import { authenticate, type DoorDeps } from './inference-door.js';
 import {
   aliasEntry,
@@ -20,10 +20,6 @@ import type { Build, Registry } from './registry.js';
 import { isWarm, type Machine } from './machine.js';
 import { eligible } from './routing.js';
 import { namedMachines, routeOf } from './self-route.js';
-
-/** What any web page may read. */
-const READING = ['GET', 'OPTIONS'];
-const forAnySite = cors({ origin: '*', allowMethods: ['GET'] });
 
 /** `/v1/models`, the provider-facing catalogue, and prices. */
 export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
@@ -52,7 +48,7 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     });
   });
 
-  app.on(READING, '/v1/models/catalog', forAnySite);
+  readableFromAnySite(app, '/v1/models/catalog');
   app.get('/v1/models/catalog', (context) => {
     const type = context.req.query('type');
     if (type !== undefined && type !== 'text') {
@@ -66,7 +62,7 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     });
   });
 
-  app.on(READING, '/v1/models/catalog/*', forAnySite);
+  readableFromAnySite(app, '/v1/models/catalog/*');
   app.get('/v1/models/catalog/manifest/:id{.+}', (context) => {
     return context.json(manifestOf(catalogBuild(context.req.param('id'), deps)));
   });
@@ -74,7 +70,7 @@ export function addModelRoutes(app: HttpApp, deps: DoorDeps): void {
     return context.json(catalogEntry(catalogBuild(context.req.param('id'), deps)));
   });
 
-  app.on(READING, '/v1/pricing', forAnySite);
+  readableFromAnySite(app, '/v1/pricing');
   app.get('/v1/pricing', (context) => {
     const { registry } = deps;
     const ofBuilds = registry.builds().flatMap(({ id }) => priceRow(id, registry.platformPrice(id)));

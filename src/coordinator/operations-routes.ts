@@ -1,11 +1,11 @@
 import { getConnInfo } from '@hono/node-server/conninfo';
-import { cors } from 'hono/cors';
 import { DarkbloomError } from '../errors.js';
 import { credentialOf, type HttpApp, type HttpContext } from '../http/app.js';
 import type { JsonObject } from '../inference/types.js';
 import type { Clock } from '../util/clock.js';
 import { isLoopback } from '../util/loopback.js';
 import type { Accounts } from './accounts.js';
+import { readableFromAnySite } from './any-site.js';
 import type { Fleet } from './fleet.js';
 import { authenticate, noSealedRequests } from './inference-door.js';
 import type { Metrics } from './metrics.js';
@@ -36,7 +36,7 @@ export function addOperationsRoutes(app: HttpApp, deps: OperationsDeps): void {
   });
 
   let cached: { at: number; view: JsonObject } | undefined;
-  app.on(['GET', 'OPTIONS'], '/v1/stats', cors({ origin: '*', allowMethods: ['GET'] }));
+  readableFromAnySite(app, '/v1/stats');
   app.get('/v1/stats', (context) => {
     const now = clock.now();
     if (cached === undefined || now - cached.at >= STATS_CACHE_MS || now < cached.at) {

@@ -3,12 +3,14 @@ import type { ChatEvent, FinishReason, JsonObject, OperationResult, Usage } from
 import { ACCEPT_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
 import type { WireUsage } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
+import type { Attempt } from './attempts.js';
 import { faultIn, type Shape } from './breakers.js';
 import type { Fleet } from './fleet.js';
 import type { RefundReason } from './ledger.js';
 import { isWarm, keyOf } from './machine.js';
 import type { Beginning } from './prefix-affinity.js';
-import { ProviderGone, type Attempt, type ProviderSession } from './provider-session.js';
+import { ProviderGone } from './provider-errors.js';
+import type { ProviderSession } from './provider-session.js';
 import { busyWhy, type Candidate } from './routing.js';
 
 /** Machines that one request is tried on, one after another, before any content. */

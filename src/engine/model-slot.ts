@@ -189,8 +189,7 @@ export class ModelSlot {
     if (runner === undefined) patience.signal.throwIfAborted();
   }
 
-  /** Ends the wait for a row or for room when it was too long. Looks
-   *  once: a load that has begun then is waited for. */
+  /** Ends the wait for a row or for room when it was too long. Looks once: a load that has begun then is waited for. */
   #limitWait(owner: boolean, patience: LinkedAbort, hasRow: () => boolean): Disposable {
     const ms = owner ? OWNER_WAIT_MS : STRANGER_WAIT_MS;
     return this.#options.clock.after(ms, () => {

@@ -1,17 +1,14 @@
 import { z } from 'zod';
 import { checkSchema } from './grammar/check-schema.js';
 import { invalidField, lowerTurns, Turn } from './anthropic-turns.js';
+import { stops } from './openai-fields.js';
+import { MAX_TOOLS, name } from './openai-tools.js';
 import { type JsonObject, isJsonObject } from './types.js';
 import { parseBody } from './validation.js';
 
 /** The body of `/v1/messages` as a chat body. What Anthropic's API knows and nobody here can do is refused by name; keys
- *  that it does not know either are ignored. */
+ *  that it does not know either are ignored. Bounds that chat has as well are chat's. */
 
-/** What chat takes, which all dialects become: OpenAI's bounds. */
-const MAX_TOOLS = 128;
-const TOOL_NAME = /^[\w-]{1,128}$/u;
-const MAX_STOPS = 4;
-const MAX_STOP_CHARACTERS = 256;
 /** Anthropic's least; a smaller budget is refused there as well. */
 const MIN_THINKING_TOKENS = 1_024;
 
@@ -20,7 +17,7 @@ const System = z.union([z.string(), z.array(Text)], 'must be a string or a list 
 
 const Tool = z.object({
   type: z.literal('custom', "must be 'custom' or absent: Anthropic's own tools are not here").nullish(),
-  name: z.string().regex(TOOL_NAME, 'must be 1 to 128 letters, digits, _ or -'),
+  name,
   description: z.string().nullish(),
   input_schema: z
     .looseObject({ type: z.literal('object', "must be 'object'") }, 'must be a JSON Schema of type object')
@@ -75,15 +72,7 @@ const MessagesBody = z.object({
   top_p: share,
   top_k: z.int('must be a whole number').min(0, 'must be 0 or more').nullish(),
   stream: z.boolean('must be true or false').nullish(),
-  stop_sequences: z
-    .array(
-      z
-        .string('must be a string')
-        .min(1, 'must not be empty')
-        .max(MAX_STOP_CHARACTERS, `must be at most ${MAX_STOP_CHARACTERS} characters`),
-    )
-    .max(MAX_STOPS, `must be at most ${MAX_STOPS} strings`)
-    .nullish(),
+  stop_sequences: stops.nullish(),
   tools: z.array(Tool, 'must be a list').max(MAX_TOOLS, `must be at most ${MAX_TOOLS} tools`).nullish(),
   tool_choice: ToolChoice.nullish(),
   thinking: Thinking.nullish(),

@@ -36,7 +36,9 @@ const COMPUTE_FLOOR_BYTES = 160 * 1024 * 1024; // a runner without any model was
 const BATCH_TOKENS = 512; // a window's cache also holds the batch that is read in
 const PREFIX_STORE_SHARE = 1 / 8; // of the rows' cache
 const PREFIX_STORE_MOST_BYTES = 256 * 1024 * 1024;
-const CHECKPOINTS_PER_ROW = 3; // states of recurrent layers and windows
+/** States of recurrent layers and windows that are kept: where a row's instructions end, where another prompt parted from it,
+ *  and where its last prompt ended. */
+export const CHECKPOINTS_PER_ROW = 3;
 const STATE_LEAST_BYTES = 256 * 1024; // not every header tells the size of a convolution's state
 
 /** Bytes by which the cache grows with each token of context. */
@@ -59,6 +61,8 @@ export interface PrefixMemory {
   bytesPerRow: number;
   bytesPerToken: number;
 }
+
+export const NO_PREFIX_MEMORY: PrefixMemory = { bytes: 0, bytesPerRow: 0, bytesPerToken: 0 };
 
 /** For prefixes that had to leave their rows; where rows cannot be cut, for the states in which they can begin anew. */
 export function prefixMemory(

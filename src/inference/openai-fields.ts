@@ -36,6 +36,7 @@ const stop = z
   .string('must be a string')
   .min(1, 'must not be empty')
   .max(MAX_STOP_CHARACTERS, `must be at most ${MAX_STOP_CHARACTERS} characters`);
+export const stops = z.array(stop).max(MAX_STOPS, `must be at most ${MAX_STOPS} strings`);
 
 /** How the answer is chosen and where it ends. */
 export const SAMPLING_FIELDS = {
@@ -51,12 +52,7 @@ export const SAMPLING_FIELDS = {
     .record(z.string().regex(/^\d+$/u), numberFrom(-100, 100), 'must be an object of token ids')
     .refine((biases) => Object.keys(biases).length <= MAX_LOGIT_BIASES, `must be at most ${MAX_LOGIT_BIASES} token ids`)
     .nullish(),
-  stop: z
-    .union(
-      [stop, z.array(stop).max(MAX_STOPS, `must be at most ${MAX_STOPS} strings`)],
-      'must be a string or a list of strings',
-    )
-    .nullish(),
+  stop: z.union([stop, stops], 'must be a string or a list of strings').nullish(),
 };
 
 /** How the answer is sent. */

@@ -5,7 +5,7 @@ import type { AnswerFormat, JsonObject, Tool, ToolChoice } from './types.js';
 /** What the model may call, and what its answer must be. */
 
 /** As many as OpenAI takes. */
-const MAX_TOOLS = 128;
+export const MAX_TOOLS = 128;
 /** Of all of them together: what is shown to the model is put together at once. */
 const MAX_TOOLS_BYTES = 1_048_576;
 const MAX_DESCRIPTION_CHARACTERS = 32_768;
@@ -16,7 +16,8 @@ const MAX_SCHEMA_DEPTH = 64;
 const NAME = /^[\w-]{1,128}$/u;
 const NAME_RULE = 'must be 1 to 128 letters, digits, _ or -';
 
-const name = z.string('must be a string').regex(NAME, NAME_RULE);
+/** Of a tool, or of a schema. */
+export const name = z.string('must be a string').regex(NAME, NAME_RULE);
 const description = z
   .string('must be a string')
   .max(MAX_DESCRIPTION_CHARACTERS, `must be at most ${MAX_DESCRIPTION_CHARACTERS} characters`)

@@ -192,7 +192,7 @@ export const WireUsage = z.object({
 });
 export type WireUsage = z.infer<typeof WireUsage>;
 
-const InferenceComplete = z
+export const InferenceComplete = z
   .object({
     type: z.literal('inference_complete'),
     request_id: RequestId,
@@ -202,6 +202,7 @@ const InferenceComplete = z
     stop_sequence: z.string().optional().describe('the stop string that ended the answer; absent: none'),
   })
   .describe('The good last frame of a request.');
+export type InferenceComplete = z.infer<typeof InferenceComplete>;
 
 export const InferenceError = z
   .object({

@@ -1,3 +1,4 @@
+import { CHECKPOINTS_PER_ROW } from '../inference/footprint.js';
 import type { Checkpoint, Checkpoints } from './checkpoints.js';
 import { BLOCK_TOKENS, commonLength } from './prefix-index.js';
 import { chooseRow } from './row-choice.js';
@@ -9,8 +10,6 @@ import type { Runtime } from './runtime.js';
 const OPENING_TOKENS = 16;
 /** Marks nearer to each other than this are one: each costs a pass over the model, and memory. */
 const WORTH_TOKENS = 2 * BLOCK_TOKENS;
-/** Of one row: where its instructions end, where another prompt parted from it, and where its last prompt ended. */
-const CHECKPOINTS_PER_ROW = 3;
 
 /**
  * The rows of a model that cannot be cut anywhere: its recurrent layers know only the end of what they read, and its window

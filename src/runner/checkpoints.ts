@@ -1,5 +1,5 @@
+import { NO_PREFIX_MEMORY, type PrefixMemory } from '../inference/footprint.js';
 import { commonLength, type Cached } from './prefix-index.js';
-import type { LoadOrder } from '../runner-protocol/messages.js';
 import type { SavedRow } from './runtime.js';
 
 /** What a row's state was at the end of these tokens. It serves in every row that holds them, and in no other. */
@@ -9,12 +9,12 @@ export interface Checkpoint extends Cached {
 
 /** Checkpoints in memory, and never in a file; the least recently used goes first. */
 export class Checkpoints {
-  readonly #memory: NonNullable<LoadOrder['prefixMemory']>;
+  readonly #memory: PrefixMemory;
   /** The least recently used first. */
   readonly #all = new Set<Checkpoint>();
   #bytes = 0;
 
-  constructor(memory: LoadOrder['prefixMemory'] = { bytes: 0, bytesPerRow: 0, bytesPerToken: 0 }) {
+  constructor(memory: PrefixMemory = NO_PREFIX_MEMORY) {
     this.#memory = memory;
   }
 

@@ -1,5 +1,5 @@
+import { NO_PREFIX_MEMORY, type PrefixMemory } from '../inference/footprint.js';
 import type { SavedRow } from './runtime.js';
-import type { LoadOrder } from '../runner-protocol/messages.js';
 import { commonLength, PrefixIndex, type Cached, type Match } from './prefix-index.js';
 
 export interface Stored extends Cached {
@@ -11,13 +11,13 @@ export interface Stored extends Cached {
  * prefix it belongs to, so what was not asked for the longest is worth the least and goes first.
  */
 export class PrefixStore {
-  readonly #memory: NonNullable<LoadOrder['prefixMemory']>;
+  readonly #memory: PrefixMemory;
   readonly #index = new PrefixIndex<Stored>();
   /** The least recently used first. */
   readonly #entries = new Set<Stored>();
   #bytes = 0;
 
-  constructor(memory: LoadOrder['prefixMemory'] = { bytes: 0, bytesPerRow: 0, bytesPerToken: 0 }) {
+  constructor(memory: PrefixMemory = NO_PREFIX_MEMORY) {
     this.#memory = memory;
   }
 

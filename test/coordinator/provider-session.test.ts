@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import { isLoading, isWarm } from '../../src/coordinator/machine.js';
-import type { Attempt, AttemptEvent } from '../../src/coordinator/provider-session.js';
+import type { Attempt, AttemptEvent } from '../../src/coordinator/attempts.js';
 import { Channel, newKeyPair, toBase64 } from '../../src/crypto/box.js';
 import { DarkbloomError, type ErrorCode } from '../../src/errors.js';
 import { CHUNK_BUFFER } from '../../src/protocol/limits.js';

@@ -1,18 +1,9 @@
 import { expect, test } from 'vitest';
 import { Checkpoints } from '../../src/runner/checkpoints.js';
-import type { SavedRow } from '../../src/runner/runtime.js';
+import { Saved } from '../support/saved-rows.js';
 
 const MEMORY = { bytes: 250, bytesPerRow: 100, bytesPerToken: 0 };
 const tokens = (length: number) => Array.from({ length }, (_, index) => index);
-
-class Saved implements SavedRow {
-  disposed = false;
-  constructor(readonly bytes: number) {}
-  dispose(): void {
-    this.disposed = true;
-  }
-  restore = async () => !this.disposed;
-}
 
 test('hold no more bytes than they may, and what was not asked for the longest goes first', () => {
   const checkpoints = new Checkpoints(MEMORY);

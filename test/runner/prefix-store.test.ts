@@ -1,17 +1,8 @@
 import { expect, test } from 'vitest';
-import type { SavedRow } from '../../src/runner/runtime.js';
 import { PrefixStore } from '../../src/runner/prefix-store.js';
+import { Saved } from '../support/saved-rows.js';
 
 const tokens = (first: number, length = 100) => Array.from({ length }, (_, index) => first + index);
-
-class Saved implements SavedRow {
-  disposed = false;
-  constructor(readonly bytes: number) {}
-  dispose(): void {
-    this.disposed = true;
-  }
-  restore = async () => !this.disposed;
-}
 
 test('holds no more bytes than it may, and lets go of what was not asked for the longest', () => {
   const store = new PrefixStore({ bytes: 250, bytesPerRow: 0, bytesPerToken: 1 });
