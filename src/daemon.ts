@@ -25,7 +25,7 @@ import { readPower, readWakeTime } from './machine/power.js';
 import { readCatalog } from './models/catalog.js';
 import { fetchBuild } from './models/fetch-build.js';
 import { installedModels, type InstalledModel } from './models/store.js';
-import { openControl } from './service/control.js';
+import { openControl, type Control, type ControlAnswers } from './service/control.js';
 import { countedGenerator, countedOperator } from './service/counted-engine.js';
 import { KeepAwake, startHolder } from './service/keep-awake.js';
 import { refuseSecondDaemon, removeDiscovery, writeDiscovery, type DiscoveryRecord } from './service/discovery.js';
@@ -57,6 +57,8 @@ interface DaemonOptions {
   log: Log;
   /** Someone asked over the control socket that the daemon drains and stops. */
   stopAsked: () => void;
+  /** The control socket where it is open already; it is the daemon's own once that has started. */
+  control?: Control | undefined;
 }
 
 /** What exists once the daemon has started. */
@@ -246,20 +248,25 @@ export class Daemon {
 
     const record = this.#announce(door);
     const parts: Parts = { pool, jobs, desk, link, door, record, models, errors, journal };
-    const control = await openControl({
-      path: home.controlSocket,
+    await this.#openControl({
+      usage: () => ({ schema_version: 1, rows: [...journal.rows] }),
+      privacy: () => nodePrivacy(settings, capabilities),
+    });
+    return parts;
+  }
+
+  async #openControl(serving: ControlAnswers['serving']): Promise<void> {
+    const { home, stopAsked: stop, log } = this.#options;
+    const answers: ControlAnswers = {
       status: () => this.status(),
-      serving: {
-        usage: () => ({ schema_version: 1, rows: [...journal.rows] }),
-        privacy: () => nodePrivacy(settings, capabilities),
-      },
+      serving,
       pause: () => this.pause(),
       resume: () => this.resume(),
-      stop: this.#options.stopAsked,
-      log,
-    });
+      stop,
+    };
+    this.#options.control?.answer(answers);
+    const control = this.#options.control ?? (await openControl({ path: home.controlSocket, answers, log }));
     this.#life.own(() => control.close());
-    return parts;
   }
 
   /** Only now, when the port is bound and requests are answered, may local programs find it. */

@@ -16,7 +16,7 @@ const LIMIT_MEANINGS = {
   MAX_PROVIDER_INBOUND_BYTES: 'largest frame a provider takes',
   MAX_COORDINATOR_INBOUND_BYTES: 'largest frame a coordinator takes',
   MAX_REQUEST_BYTES: 'largest request body before it is sealed',
-  HEARTBEAT_PERIOD_MS: 'between two heartbeats, and from `register` to the first',
+  HEARTBEAT_PERIOD_MS: 'between two heartbeats; the first one follows `register` at once',
   PING_PERIOD_MS: 'between two WebSocket pings of the provider',
   PONG_TIMEOUT_MS: 'without a pong for so long, the provider drops the connection',
   SLEEP_GAP_MS: 'a tick that comes so late means that the machine slept: the provider connects anew',

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ERROR_CODES, toFailure, type DarkbloomError } from '../errors.js';
-import { SchemaVersion } from './json-output.js';
-import { errorStyle } from './style.js';
+import { jsonLine, SchemaVersion } from './json-output.js';
+import { errorStyle, printError } from './style.js';
 
 /** A command line that cannot be understood; the same as for any request that is wrong. */
 export const USAGE_EXIT = 64;
@@ -32,10 +32,10 @@ export function reportFailure(error: unknown, json: boolean): number {
       schema_version: 1,
       error: { code, message, exit_code, retryable, ...(cause === undefined ? {} : { cause }) },
     };
-    process.stderr.write(`${JSON.stringify(output)}\n`);
+    printError(jsonLine(output));
   } else {
-    process.stderr.write(`${errorStyle.red('error')} ${failure.message}\n`);
-    if (cause !== undefined) process.stderr.write(`${errorStyle.dim(cause)}\n`);
+    printError(`${errorStyle.red('error')} ${failure.message}`);
+    if (cause !== undefined) printError(errorStyle.dim(cause));
   }
   return failure.exitCode;
 }

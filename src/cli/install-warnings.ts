@@ -2,13 +2,13 @@ import { tmpdir } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 import { explainSettings, variableName, type Environment, type Home } from '../config.js';
 import { PACKAGE_ROOT } from '../util/version.js';
-import { errorStyle } from './style.js';
+import { errorStyle, printError } from './style.js';
 
 /** What a person should know before `start` installs the background service, on stderr.
  *  @throws DarkbloomError `config_invalid`. */
 export function warnBeforeInstall(home: Home, env: Environment): void {
   for (const warning of [...lostVariables(home, env), ...vanishingPlace(PACKAGE_ROOT, tmpdir())]) {
-    process.stderr.write(`${errorStyle.yellow('warning')} ${warning}\n`);
+    printError(`${errorStyle.yellow('warning')} ${warning}`);
   }
 }
 

@@ -8,5 +8,13 @@ export const SchemaVersion = z
 
 /** One line of JSON. Name the schema's type: `printJson<StatusOutput>(…)`. */
 export function printJson<Output extends { schema_version: 1 }>(output: Output): void {
-  print(JSON.stringify(output));
+  print(jsonLine(output));
+}
+
+/** Control characters are escaped, also those that JSON would let through: DEL and C1. */
+export function jsonLine(output: unknown): string {
+  return JSON.stringify(output).replace(
+    /\p{Cc}/gu,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { environment, loadSettings, type Home, type Settings, type Values } from '../config.js';
 import { Daemon } from '../daemon.js';
 import { toFailure, type DarkbloomError } from '../errors.js';
-import { createLog, createServiceLog, logFolderOf, type Log } from '../log.js';
-import { openControl } from '../service/control.js';
+import { createLog, createServiceLog, logFolderOf } from '../log.js';
+import { openControl, type Control, type ControlAnswers } from '../service/control.js';
 import { trimLaunchdLog } from '../service/log-files.js';
 import { STATUS_SCHEMA_VERSION, type BlockedStatus } from '../service/status.js';
 import { makePrivateFolder } from '../util/files.js';
@@ -89,24 +89,32 @@ export async function runAsService(home: Home, flags: Values): Promise<void> {
   const log = createServiceLog('info', folder);
   const startedAt = new Date().toISOString();
   let told: string | undefined; // the log would be full of a reason that stays
-  while (!stopped.signal.aborted) {
-    try {
-      const settings = loadSettings(home, environment, flags);
-      log.level = settings.log.level;
-      const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask });
-      if (told !== undefined) log.info('not blocked any more');
-      await stop.asked;
-      await daemon.drain(stop.force);
-      await daemon.close();
-    } catch (error) {
-      const failure = toFailure(error);
-      if (failure.exitCode !== OPERATOR_EXIT) throw error;
-      const { code, message: reason } = failure;
-      if (reason !== told) log.error({ code, reason }, 'blocked');
-      told = reason;
-      const status = blockedStatus(failure, startedAt, home);
-      await stayBlocked({ path: home.controlSocket, status: () => status, log, stop, stopped: stopped.signal });
+  let control: Control | undefined; // open from the first failure on, so that it is always there to be asked
+  try {
+    while (!stopped.signal.aborted) {
+      try {
+        const settings = loadSettings(home, environment, flags);
+        log.level = settings.log.level;
+        const daemon = await Daemon.start({ home, settings, env: environment, log, stopAsked: stop.ask, control });
+        control = undefined;
+        if (told !== undefined) log.info('not blocked any more');
+        await stop.asked;
+        await daemon.drain(stop.force);
+        await daemon.close();
+      } catch (error) {
+        const failure = toFailure(error);
+        if (failure.exitCode !== OPERATOR_EXIT) throw error;
+        const { code, message: reason } = failure;
+        if (reason !== told) log.error({ code, reason }, 'blocked');
+        told = reason;
+        const answers = blockedAnswers(blockedStatus(failure, startedAt, home), stop);
+        control?.answer(answers);
+        control ??= await openIfPossible({ path: home.controlSocket, answers, log });
+        await sleep(TRY_AGAIN_MS, undefined, { signal: stopped.signal }).catch(() => undefined); // a stop ends the wait
+      }
     }
+  } finally {
+    await control?.close();
   }
 }
 
@@ -125,30 +133,18 @@ function blockedStatus({ code, message }: DarkbloomError, startedAt: string, hom
   };
 }
 
-interface Blocked {
-  /** The control socket. */
-  path: string;
-  status: () => BlockedStatus;
-  log: Log;
-  stop: StopSignals;
-  stopped: AbortSignal;
-}
-
-/** Answers on the control socket until it is time to try again. */
-async function stayBlocked({ path, status, log, stop, stopped }: Blocked): Promise<void> {
-  makePrivateFolder(dirname(path));
+function blockedAnswers(status: BlockedStatus, { ask }: StopSignals): ControlAnswers {
   const still = () => Promise.resolve(); // nothing to pause: nothing is served
-  const control = await openIfPossible(log, { path, status, pause: still, resume: still, stop: stop.ask, log });
-  await sleep(TRY_AGAIN_MS, undefined, { signal: stopped }).catch(() => undefined); // a stop ends the wait
-  await control?.close();
+  return { status: () => status, pause: still, resume: still, stop: ask };
 }
 
 /** Where another daemon has the socket, or none can be, the wait goes on without one. */
-async function openIfPossible(log: Log, options: Parameters<typeof openControl>[0]) {
+async function openIfPossible(options: Parameters<typeof openControl>[0]): Promise<Control | undefined> {
+  makePrivateFolder(dirname(options.path));
   try {
     return await openControl(options);
   } catch (error) {
-    log.warn({ reason: toFailure(error).message }, 'no control socket');
+    options.log.warn({ reason: toFailure(error).message }, 'no control socket');
     return undefined;
   }
 }

@@ -173,6 +173,7 @@ export class Link {
       every(clock, HEARTBEAT_PERIOD_MS, () => void this.#beat(connection)),
       this.#watch(socket),
     );
+    await this.#beat(connection); // until then the coordinator guesses how many rows there are
   }
 
   async #beat(connection: Connection): Promise<void> {

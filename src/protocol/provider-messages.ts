@@ -138,7 +138,7 @@ export const Heartbeat = z
     system_metrics: SystemMetrics.optional().describe('load of the machine'),
     backend_capacity: BackendCapacity.optional().describe('room for requests and models'),
   })
-  .describe('Every 5 s, the first one 5 s after `register`.');
+  .describe('At once after `register`, then every 5 s.');
 export type Heartbeat = z.infer<typeof Heartbeat>;
 
 const ModelsUpdate = z

@@ -15,22 +15,35 @@ const MAX_PATH_BYTES = 103;
 
 const CLOSE_TIMEOUT_MS = 1_000;
 
-interface ControlOptions {
-  /** The socket file; only its owner may open it. */
-  path: string;
+/** What is said and done for who asks. */
+export interface ControlAnswers {
   status: () => Status | BlockedStatus;
   /** What only a daemon that serves can tell; absent while it is blocked. */
-  serving?: { usage: () => UsageFile; privacy: () => NodePrivacy };
+  serving?: { usage: () => UsageFile; privacy: () => NodePrivacy } | undefined;
   pause: () => Promise<void>;
   resume: () => Promise<void>;
   /** Asks the daemon to drain and stop; answers before it does. */
   stop: () => void;
+}
+
+interface ControlOptions {
+  /** The socket file; only its owner may open it. */
+  path: string;
+  answers: ControlAnswers;
   log: Log;
 }
 
+/** An open control socket. */
+export interface Control {
+  /** Answers so from now on. */
+  answer(answers: ControlAnswers): void;
+  close(): Promise<void>;
+}
+
 /** The daemon's end of the control socket: `status`, `pause`, `resume`, `stop` of the command line end up here.
- *  @throws DarkbloomError `config_invalid` for a path too long for a socket. */
-export async function openControl(options: ControlOptions): Promise<{ close: () => Promise<void> }> {
+ *  @throws DarkbloomError `config_invalid` for a path too long for a socket, `already_running`. */
+export async function openControl(options: ControlOptions): Promise<Control> {
+  let { answers } = options;
   if (Buffer.byteLength(options.path) > MAX_PATH_BYTES) {
     throw new DarkbloomError(
       'config_invalid',
@@ -39,23 +52,23 @@ export async function openControl(options: ControlOptions): Promise<{ close: () 
     );
   }
   const app = createApp(options.log);
-  app.get('/status', (context) => context.json(options.status()));
-  const { serving } = options;
-  if (serving !== undefined) {
-    app.get('/usage', (context) => context.json(serving.usage()));
-    app.get('/privacy', (context) => context.json(serving.privacy()));
+  app.get('/status', (context) => context.json(answers.status()));
+  for (const fact of ['usage', 'privacy'] as const) {
+    app.get(`/${fact}`, (context) =>
+      answers.serving === undefined ? context.notFound() : context.json(answers.serving[fact]()),
+    );
   }
   app.post('/pause', async (context) => {
-    await options.pause();
-    return context.json(options.status());
+    await answers.pause();
+    return context.json(answers.status());
   });
   app.post('/resume', async (context) => {
-    await options.resume();
-    return context.json(options.status());
+    await answers.resume();
+    return context.json(answers.status());
   });
   app.post('/stop', (context) => {
-    options.stop();
-    return context.json(options.status());
+    answers.stop();
+    return context.json(answers.status());
   });
   const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
   const server = createServer((request, response) => void listener(request, response));
@@ -69,6 +82,7 @@ export async function openControl(options: ControlOptions): Promise<{ close: () 
   });
   chmodSync(options.path, 0o600);
   return {
+    answer: (others) => (answers = others),
     close: () =>
       new Promise((resolve) => {
         // The answer to the `stop` that led here is still on its way.

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { configCommand } from '../../src/cli/commands/config.js';
 import { helpText } from '../../src/cli/help.js';
 
 const TEXT = `
@@ -20,3 +21,12 @@ Examples:
 `);
   expect(helpText(TEXT, 60)).toContain('One sentence that is told over two lines. Another one.\n');
 });
+
+test.each(configCommand().commands.map((command) => [command.name(), command] as const))(
+  'the help of config %s has examples of it',
+  (name, command) => {
+    let text = '';
+    command.configureOutput({ writeOut: (more) => (text += more) }).outputHelp();
+    expect(text).toContain(`\nExamples:\n  $ darkbloom-provider config ${name}`);
+  },
+);

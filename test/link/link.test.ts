@@ -109,24 +109,23 @@ describe('a link', () => {
     await stage.link.untilOnline(); // at once
   });
 
-  test('sends its first heartbeat 5 seconds later, and one every 5 seconds', async () => {
+  test('sends its first heartbeat at once, and one every 5 seconds', async () => {
     await using stage = await LinkStage.start();
     const connection = await stage.online();
-    stage.clock.turn(4_999);
-    await stage.caughtUp(connection);
-    stage.clock.turn(1);
     expect([await connection.frame(), await connection.frame()]).toEqual(['register', 'heartbeat']);
     let beats = 0;
     stage.heartbeat = () => Promise.resolve({ ...heartbeat, stats: { ...heartbeat.stats, requests_served: ++beats } });
-    stage.clock.turn(15_000);
+    stage.clock.turn(4_999);
+    expect(beats).toBe(0);
+    stage.clock.turn(10_001);
     for (let beat = 0; beat < 3; beat++) expect(await connection.frame()).toBe('heartbeat');
     expect(beats).toBe(3);
   });
 
   test('survives a heartbeat that could not be made', async () => {
     await using stage = await LinkStage.start();
-    const connection = await stage.online();
     stage.heartbeat = () => Promise.reject(new Error('no facts'));
+    const connection = await stage.online();
     stage.clock.turn(5_000);
     await stage.caughtUp(connection);
     stage.heartbeat = () => Promise.resolve(heartbeat);
@@ -138,8 +137,9 @@ describe('a link', () => {
     await using stage = await LinkStage.start();
     await stage.link.report();
     const connection = await stage.online();
-    await stage.link.report();
     expect([await connection.frame(), await connection.frame()]).toEqual(['register', 'heartbeat']);
+    await stage.link.report();
+    expect(await connection.frame()).toBe('heartbeat');
   });
 
   test('hands on what it understands, with the way to answer, and keeps the connection through what it does not', async () => {
@@ -150,7 +150,7 @@ describe('a link', () => {
     await stage.untilReceived(1);
     expect(stage.received.map(({ message }) => message)).toEqual([{ type: 'cancel', request_id: 'r' }]);
     await stage.received[0]?.connection.send({ type: 'inference_accepted', request_id: 'r' });
-    expect([await connection.frame(), await connection.frame()]).toEqual(['register', 'inference_accepted']);
+    for (const type of ['register', 'heartbeat', 'inference_accepted']) expect(await connection.frame()).toBe(type);
     expect([stage.server.knocks, stage.losses]).toEqual([1, 0]);
   });
 });
@@ -192,7 +192,7 @@ describe('a connection', () => {
     const second = await stage.online(2_000); // dropped at once: the second wait, not the first
     await stage.received[0]?.connection.send({ type: 'inference_accepted', request_id: 'of the first' });
     stage.clock.turn(5_000);
-    expect([await second.frame(), await second.frame()]).toEqual(['register', 'heartbeat']);
+    for (const type of ['register', 'heartbeat', 'heartbeat']) expect(await second.frame()).toBe(type);
   });
 });
 

@@ -48,12 +48,28 @@ Examples:
     .description('every setting')
     .option('--origin', 'also who set it')
     .option('--json', 'one JSON object')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ darkbloom-provider config show
+  $ darkbloom-provider config show --origin
+  $ darkbloom-provider config show --json | jq '.settings[] | select(.origin != "default")'`,
+    )
     .action(show);
   command
     .command('get')
     .description('one value')
     .argument('<key>', 'as `config show` lists it, for example http.port')
     .option('--json', 'one JSON object')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ darkbloom-provider config get http.port
+  $ darkbloom-provider config get models.files.mine
+  $ darkbloom-provider config get http.port --json | jq .value`,
+    )
     .action(get);
   command
     .command('set')
@@ -73,10 +89,23 @@ Examples:
     .command('unset')
     .description('go back to the default')
     .argument('<key>', 'as `config show` lists it, for example http.port')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ darkbloom-provider config unset http.port
+  $ darkbloom-provider config unset models.files.mine`,
+    )
     .action(unset);
   command
     .command('schema')
     .description('JSON Schema of the settings file, for editors')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ darkbloom-provider config schema > darkbloom-provider.schema.json`,
+    )
     .action(() => print(JSON.stringify(settingsSchema(), null, 2)));
   return command;
 }

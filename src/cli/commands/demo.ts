@@ -12,7 +12,7 @@ import { callCoordinator } from '../coordinator-client.js';
 import { sendDemoRequest, type DemoResult } from '../demo-request.js';
 import { snippets } from '../../util/snippets.js';
 import { listenForStop } from '../stopping.js';
-import { print, printDone, style } from '../style.js';
+import { print, printDone, printPiece, style } from '../style.js';
 import { readFileIfPresent } from '../../util/files.js';
 
 const MODEL = 'darkbloom-tiny-chat';
@@ -84,7 +84,7 @@ async function runDemo(
       model: MODEL,
       prompt,
       signal: stopped,
-      onText: (text) => process.stdout.write(text),
+      onText: printPiece,
     });
     print();
     print();

@@ -8,7 +8,7 @@ import { inWords } from '../../util/byte-words.js';
 import { writeNewPrivateFile } from '../../util/files.js';
 import { printJson } from '../json-output.js';
 import { makeReport, reportText, type ReportOutput } from '../report.js';
-import { printDone } from '../style.js';
+import { print, printDone } from '../style.js';
 
 interface ReportFlags {
   out?: string;
@@ -53,7 +53,7 @@ async function report({ out, doctor, yes, json }: ReportFlags): Promise<void> {
   if (existsSync(path)) throw exists(path);
   process.stderr.write(doctor === true ? 'Gathering, and running the checks of doctor …\n' : 'Gathering …\n');
   const text = reportText(await makeReport(home, { doctor: doctor === true }));
-  process.stdout.write(text);
+  print(text.trimEnd());
   if (yes !== true && !(await agrees(path))) {
     process.stderr.write('Nothing was written, nothing was sent.\n');
     return;

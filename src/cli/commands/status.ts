@@ -9,7 +9,7 @@ import { statusLines } from '../status-view.js';
 import { listenForStop } from '../stopping.js';
 import { DEFAULT_WIDTH, screenWidth } from '../screen.js';
 import { notRunning, serviceHere } from '../service-here.js';
-import { print, style } from '../style.js';
+import { harmless, print, style } from '../style.js';
 
 const WATCH_PERIOD_MS = 1_000;
 
@@ -86,7 +86,8 @@ async function screen(home: Home): Promise<string> {
   const room = Math.max(1, rows - 2);
   const hidden = lines.length > room ? lines.length - room : 0;
   const more = hidden === 0 ? '' : `; ${hidden} lines more in a taller window`;
-  return [...lines.slice(0, room), '', style.dim(`Ctrl-C leaves${more}`)].join('\r\n');
+  const shown = [...lines.slice(0, room), '', style.dim(`Ctrl-C leaves${more}`)];
+  return shown.map((line) => harmless(line, style.isColorSupported)).join('\r\n');
 }
 
 /** A daemon that stops and comes back is waited for. */
