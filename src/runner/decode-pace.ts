@@ -53,7 +53,7 @@ export function batchesOf(feeds: readonly Feed[], apartUpTo: number): Feed[][] {
 }
 
 /** A kind of step is tried so often, the fastest counts: whatever else runs only makes it slower. */
-const TRIES = 4;
+const TRIES = 3;
 /** A kind of step is tried once more only within so many milliseconds: large models are slow. */
 const TRY_MS = 250;
 /** What is written into the rows meanwhile; the token is of no account. */
