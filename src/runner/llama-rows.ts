@@ -1,23 +1,23 @@
-import { batchesOf, type DecodePace } from './decode-pace.js';
+import { batchesOf } from './decode-pace.js';
 import { LlamaSampler } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import { TO_THE_END, type Native } from './native-context.js';
 import type { Choice, Feed, Sampler, SamplerOptions, SavedRow } from './runtime.js';
 
-/** The rows of a context, one call at a time. */
+/** The rows of a context, one call at a time. Up to `apartUpTo` rows that write are computed one by one. */
 export class LlamaRows {
   readonly #native: Native;
   readonly #vocabulary: Vocabulary;
-  readonly #pace: DecodePace;
+  readonly #apartUpTo: number;
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(native: Native, vocabulary: Vocabulary, pace: DecodePace) {
+  constructor(native: Native, vocabulary: Vocabulary, apartUpTo: number) {
     this.#native = native;
     this.#vocabulary = vocabulary;
-    this.#pace = pace;
+    this.#apartUpTo = apartUpTo;
   }
 
   createSampler(options: SamplerOptions, seed: number): Sampler {
@@ -27,7 +27,7 @@ export class LlamaRows {
   step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
     return this.#inTurn(async () => {
       const results = new Map<Feed, Choice | Error | undefined>();
-      for (const batch of batchesOf(feeds, this.#pace.apartUpTo)) {
+      for (const batch of batchesOf(feeds, this.#apartUpTo)) {
         const outputs = await this.#decode(batch);
         this.#copying.clear();
         const choices = await Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
@@ -44,9 +44,6 @@ export class LlamaRows {
       const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
       return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
     });
-    const [first] = batch;
-    const { threads, threadsForOne } = this.#pace;
-    context.setThreads(batch.length === 1 && first?.tokens.length === 1 ? threadsForOne : threads);
     await context.decodeBatch();
     return outputs;
   }

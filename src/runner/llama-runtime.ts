@@ -1,6 +1,6 @@
 import type { Token } from 'node-llama-cpp';
 import type { LoadOrder } from '../runner-protocol/messages.js';
-import { measurePace, together } from './decode-pace.js';
+import { measureApart, TOGETHER } from './decode-pace.js';
 import { defaultThreads, KV_TYPES, memoryOf, openModel, switchOf } from './llama-model.js';
 import { LlamaRows } from './llama-rows.js';
 import {
@@ -23,12 +23,11 @@ export async function openRuntime(
 ): Promise<Runtime> {
   const { llama, model } = await openModel(order, log, progress);
   const kvType = KV_TYPES[order.kvType ?? 'f16'];
-  const threads = order.threads ?? defaultThreads(llama);
   const context = await model.createContext({
     sequences: order.rows,
     contextSize: Math.min(order.contextTokens, model.trainContextSize),
     batchSize: READ_TOKENS + order.rows,
-    threads,
+    threads: order.threads ?? defaultThreads(llama),
     flashAttention: switchOf(order.flashAttention),
     experimentalKvCacheKeyType: kvType,
     experimentalKvCacheValueType: kvType,
@@ -37,8 +36,8 @@ export async function openRuntime(
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const native = nativeOf(llama, model, context);
-  const pace = llama.gpu === false ? await measurePace(native.context, order.rows, threads) : together(threads);
-  const rows = new LlamaRows(native, vocabularyOf(model, controlTokensOf(model)), pace);
+  const apartUpTo = llama.gpu === false ? await measureApart(native.context, order.rows) : TOGETHER;
+  const rows = new LlamaRows(native, vocabularyOf(model, controlTokensOf(model)), apartUpTo);
   return {
     facts: {
       contextTokens: context.contextSize,

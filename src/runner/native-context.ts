@@ -55,8 +55,6 @@ export interface NativeContext {
   /** Returns where in the batch the outputs of `outputsAt` will be. */
   addToBatch(sequence: number, position: number, tokens: Uint32Array, outputsAt: Uint32Array): Uint32Array;
   decodeBatch(): Promise<void>;
-  /** For the batches that follow. */
-  setThreads(threads: number): void;
   /** −1 when the chain left no token. */
   sampleToken(output: number, sampler: NativeSampler): Promise<number>;
   /** With the logits that the chain left, in no order, a token perhaps twice, and Σ e^(logit − highest logit). */
@@ -88,7 +86,6 @@ const CONTEXT_METHODS: readonly (keyof NativeContext)[] = [
   'initBatch',
   'addToBatch',
   'decodeBatch',
-  'setThreads',
   'sampleToken',
   'removeTokenCellsFromSequence',
   'copySequenceStateFromOtherSequence',
