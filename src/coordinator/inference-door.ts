@@ -160,6 +160,7 @@ async function inferInside(
         await bill.settle(on, usage);
       },
       refund: (reason) => bill.refund(reason),
+      hangUp: () => void context.env.outgoing.destroy(),
       ended: leave,
     },
     deps,

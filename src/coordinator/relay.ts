@@ -1,6 +1,6 @@
 import { DarkbloomError, toFailure } from '../errors.js';
 import type { ChatEvent, FinishReason, JsonObject, OperationResult, Usage } from '../inference/types.js';
-import { ACCEPT_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
+import { ACCEPT_TIMEOUT_MS, ANSWER_TIMEOUT_MS, CONTENT_TIMEOUT_MS, SETTLE_GRACE_MS } from '../protocol/limits.js';
 import type { WireUsage } from '../protocol/provider-messages.js';
 import type { Clock } from '../util/clock.js';
 import type { Attempt } from './attempts.js';
@@ -45,6 +45,8 @@ export interface RelayRequest {
   settle: (candidate: Candidate, usage: Usage) => Promise<void> | void;
   /** There is no answer to pay for. Only the first call of `settle` or `refund` counts. */
   refund: (reason: RefundReason) => Promise<void> | void;
+  /** Ends the client's connection, because it reads nothing: it then counts as one that left. */
+  hangUp: () => void;
   /** Nothing more happens for this request. */
   ended: () => void;
 }
@@ -164,7 +166,7 @@ async function* tryOn(
   signal: AbortSignal,
 ): AsyncGenerator<ChatEvent, Loss | undefined> {
   const { machine, build } = candidate;
-  const deadline = new Deadline(clock, attempt);
+  const deadline = new Deadline(clock, attempt, request.hangUp);
   const onAbort = () => attempt.events.insist({ type: 'left' });
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
@@ -175,13 +177,13 @@ async function* tryOn(
   let reasoningTokens: number | undefined;
   let result: OperationResult | undefined;
   let lossReason: RefundReason = 'provider_error';
-  deadline.set(ACCEPT_TIMEOUT_MS + request.promptTokens);
+  deadline.within(ACCEPT_TIMEOUT_MS + request.promptTokens);
   try {
     for await (const event of attempt.events) {
       switch (event.type) {
         case 'accepted':
           phase = phase === 'sent' ? 'accepted' : phase;
-          deadline.set(CONTENT_TIMEOUT_MS);
+          if (phase !== 'leaving') deadline.within(CONTENT_TIMEOUT_MS);
           break;
         case 'chunk': {
           const { events, finishReason: reason } = event.content;
@@ -189,7 +191,7 @@ async function* tryOn(
           cachedTokens = event.content.cachedTokens ?? cachedTokens;
           finishReason = reason ?? finishReason;
           reasoningTokens = event.content.reasoningTokens ?? reasoningTokens;
-          if (phase !== 'leaving') deadline.set(CONTENT_TIMEOUT_MS);
+          if (phase !== 'leaving') deadline.within(CONTENT_TIMEOUT_MS);
           if (events.length === 0 || phase === 'leaving') break;
           if (phase !== 'writing') {
             phase = 'writing';
@@ -204,6 +206,7 @@ async function* tryOn(
           ({ result } = event);
           break;
         case 'complete': {
+          deadline.within(CONTENT_TIMEOUT_MS); // for the client, to take its end
           const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
           await request.settle(candidate, usage);
           fleet.breakers.succeeded(keyOf(machine), build, request.shape);
@@ -234,10 +237,7 @@ async function* tryOn(
             return undefined;
           }
           lossReason = 'provider_timeout';
-          throw new DarkbloomError(
-            'timeout',
-            `The machine ${phase === 'sent' ? 'did not accept the request' : 'fell silent'}.`,
-          );
+          throw new DarkbloomError('timeout', deadline.over ? TOO_LONG : phase === 'sent' ? NOT_ACCEPTED : SILENT);
         default:
           event satisfies never;
       }
@@ -265,6 +265,10 @@ async function* tryOn(
     session.abandon(attempt.requestId);
   }
 }
+
+const NOT_ACCEPTED = 'The machine did not accept the request.';
+const SILENT = 'The machine fell silent.';
+const TOO_LONG = `The answer was not complete after ${ANSWER_TIMEOUT_MS / 3_600_000} hours.`;
 
 /** The machine has read the prompt, after so long. */
 function learn(
@@ -301,20 +305,39 @@ function cachedOf(promptTokens: number, cachedTokens: number | undefined): Pick<
   return cachedTokens === undefined ? {} : { cachedTokens: Math.min(cachedTokens, promptTokens) };
 }
 
-/** Puts `timeout` into an attempt's line when nothing came for too long. */
+/** Puts `timeout` into an attempt's line when nothing came for too long, or when the whole takes too long. Where its
+ *  reader has not come back for more all that time, it is the client that takes nothing: it is hung up on. */
 class Deadline {
   readonly #clock: Clock;
   readonly #attempt: Attempt;
+  readonly #hangUp: () => void;
+  readonly #end: number;
   #timer: Disposable | undefined;
 
-  constructor(clock: Clock, attempt: Attempt) {
+  constructor(clock: Clock, attempt: Attempt, hangUp: () => void) {
     this.#clock = clock;
     this.#attempt = attempt;
+    this.#hangUp = hangUp;
+    this.#end = clock.now() + ANSWER_TIMEOUT_MS;
+  }
+
+  /** The answer has taken as long as it may. */
+  get over(): boolean {
+    return this.#clock.now() >= this.#end;
+  }
+
+  /** The next thing must come within so long, and before the end of the whole. */
+  within(delayMs: number): void {
+    this.set(Math.min(delayMs, this.#end - this.#clock.now()));
   }
 
   set(delayMs: number): void {
     this.clear();
-    this.#timer = this.#clock.after(delayMs, () => this.#attempt.events.put({ type: 'timeout' }));
+    this.#timer = this.#clock.after(delayMs, () => {
+      const { events } = this.#attempt;
+      if (events.awaited) events.put({ type: 'timeout' });
+      else this.#hangUp();
+    });
   }
 
   clear(): void {

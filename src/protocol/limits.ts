@@ -31,6 +31,8 @@ export const SWEEP_PERIOD_MS = 30_000;
 export const ACCEPT_TIMEOUT_MS = 5_000;
 /** Accepted to first content (covers loading a model), and between two chunks. */
 export const CONTENT_TIMEOUT_MS = 600_000;
+/** From the request to the end of its answer: 32,768 tokens at 5 a second take less. */
+export const ANSWER_TIMEOUT_MS = 2 * 60 * 60_000;
 /** How long the record of a request outlives its client, for the late terminal. */
 export const SETTLE_GRACE_MS = 30_000;
 /** Chunks of one request that wait for a slow client. */
