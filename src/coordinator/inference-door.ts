@@ -160,7 +160,6 @@ async function inferInside(
         await bill.settle(on, usage);
       },
       refund: (reason) => bill.refund(reason),
-      hangUp: () => void context.env.outgoing.destroy(),
       ended: leave,
     },
     deps,

@@ -45,8 +45,6 @@ export interface RelayRequest {
   settle: (candidate: Candidate, usage: Usage) => Promise<void> | void;
   /** There is no answer to pay for. Only the first call of `settle` or `refund` counts. */
   refund: (reason: RefundReason) => Promise<void> | void;
-  /** Ends the client's connection, because it reads nothing: it then counts as one that left. */
-  hangUp: () => void;
   /** Nothing more happens for this request. */
   ended: () => void;
 }
@@ -166,7 +164,7 @@ async function* tryOn(
   signal: AbortSignal,
 ): AsyncGenerator<ChatEvent, Loss | undefined> {
   const { machine, build } = candidate;
-  const deadline = new Deadline(clock, attempt, request.hangUp);
+  const deadline = new Deadline(clock, attempt);
   const onAbort = () => attempt.events.insist({ type: 'left' });
   signal.addEventListener('abort', onAbort, { once: true });
   if (signal.aborted) onAbort();
@@ -206,7 +204,6 @@ async function* tryOn(
           ({ result } = event);
           break;
         case 'complete': {
-          deadline.within(CONTENT_TIMEOUT_MS); // for the client, to take its end
           const usage = usageOf(event.usage, cachedTokens, reasoningTokens);
           await request.settle(candidate, usage);
           fleet.breakers.succeeded(keyOf(machine), build, request.shape);
@@ -305,19 +302,16 @@ function cachedOf(promptTokens: number, cachedTokens: number | undefined): Pick<
   return cachedTokens === undefined ? {} : { cachedTokens: Math.min(cachedTokens, promptTokens) };
 }
 
-/** Puts `timeout` into an attempt's line when nothing came for too long, or when the whole takes too long. Where its
- *  reader has not come back for more all that time, it is the client that takes nothing: it is hung up on. */
+/** Puts `timeout` into an attempt's line when nothing came for too long, or when the whole takes too long. */
 class Deadline {
   readonly #clock: Clock;
   readonly #attempt: Attempt;
-  readonly #hangUp: () => void;
   readonly #end: number;
   #timer: Disposable | undefined;
 
-  constructor(clock: Clock, attempt: Attempt, hangUp: () => void) {
+  constructor(clock: Clock, attempt: Attempt) {
     this.#clock = clock;
     this.#attempt = attempt;
-    this.#hangUp = hangUp;
     this.#end = clock.now() + ANSWER_TIMEOUT_MS;
   }
 
@@ -333,11 +327,7 @@ class Deadline {
 
   set(delayMs: number): void {
     this.clear();
-    this.#timer = this.#clock.after(delayMs, () => {
-      const { events } = this.#attempt;
-      if (events.awaited) events.put({ type: 'timeout' });
-      else this.#hangUp();
-    });
+    this.#timer = this.#clock.after(delayMs, () => this.#attempt.events.put({ type: 'timeout' }));
   }
 
   clear(): void {

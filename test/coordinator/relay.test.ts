@@ -31,8 +31,6 @@ interface AskOptions {
   ownMachinesOnly?: boolean;
   /** Until then the consumer reads no further than the first text. */
   resumed?: Promise<void>;
-  /** It takes the first text, and then nothing for as long as it is connected. */
-  stuck?: true;
 }
 
 /** A fleet of machines that the test plays, and real books. */
@@ -72,11 +70,10 @@ class Stage implements Disposable {
     return rows.map(({ kind, amount, reference }) => `${kind} ${amount} ${reference.replace(ME.id, 'me')}`);
   }
 
-  ask({ promptTokens = 0, ownMachinesOnly = false, resumed, stuck }: AskOptions = {}): Asked {
+  ask({ promptTokens = 0, ownMachinesOnly = false, resumed }: AskOptions = {}): Asked {
     const { ledger, fleet, clock } = this;
     const requestId = `request-${++this.#asked}`;
     const leaving = new AbortController();
-    const left = new Promise<void>((resolve) => leaving.signal.addEventListener('abort', () => resolve()));
     ledger.hold({ requestId, accountId: ME.id, amount: HOLD });
     const asked = new Asked(requestId, leaving);
     const events = relay(
@@ -111,13 +108,12 @@ class Stage implements Disposable {
         refund: (reason) => {
           if (ledger.refund(requestId, reason)) asked.effects.push(reason);
         },
-        hangUp: () => asked.leave(),
         ended: () => void this.ended++,
       },
       { fleet, clock },
       leaving.signal,
     );
-    asked.read(events, stuck === true ? left : resumed);
+    asked.read(events, resumed);
     return asked;
   }
 
@@ -464,44 +460,6 @@ describe('time', () => {
     expect(error).toMatchObject({ code: 'timeout', message: 'The answer was not complete after 2 hours.' });
     expect(machine.cancelled).toEqual([request.id]);
     expect([asked.effects, stage.balance, stage.clock.pending]).toEqual([['provider_timeout'], MONEY, 0]);
-  });
-});
-
-describe('a client that stays and takes nothing for 600 seconds', () => {
-  test('counts as one that left: the machine is told to stop and has 30 seconds to say what it wrote', async () => {
-    using stage = new Stage();
-    const machine = stage.machine();
-    const asked = stage.ask({ stuck: true });
-    const request = await machine.request();
-    request.write('Hel');
-    await asked.untilText();
-    request.write('lo');
-    stage.clock.turn(599_999);
-    await nextTurn();
-    expect([machine.cancelled, asked.effects]).toEqual([[], []]);
-    stage.clock.turn(1);
-    await nextTurn();
-    expect([machine.cancelled, asked.effects]).toEqual([[request.id], []]);
-    stage.clock.turn(30_000);
-    expect((await asked.ending()).events.at(-1)).toEqual(cancelled());
-    expect([asked.effects, stage.balance]).toEqual([['no_terminal_after_cancel'], MONEY]);
-    expect([stage.clock.pending, stage.ended]).toEqual([0, 1]);
-  });
-
-  test('pays for an answer that was complete, as if it had taken it', async () => {
-    using stage = new Stage();
-    const machine = stage.machine();
-    const asked = stage.ask({ stuck: true });
-    const request = await machine.request();
-    request.write('Hel');
-    await asked.untilText();
-    request.complete(USAGE);
-    await nextTurn();
-    expect(asked.effects).toEqual([]);
-    stage.clock.turn(600_000);
-    await asked.ending();
-    expect([asked.effects, stage.balance]).toEqual([['settled'], MONEY - COST]);
-    expect([stage.clock.pending, stage.ended]).toEqual([0, 1]);
   });
 });
 
