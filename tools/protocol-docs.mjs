@@ -28,8 +28,7 @@ const LIMIT_MEANINGS = {
   STALE_AFTER_MS: 'a machine silent for so long, seen on two sweeps in a row, is dropped',
   SWEEP_PERIOD_MS: 'between two sweeps',
   ACCEPT_TIMEOUT_MS: 'from the request to `inference_accepted`, and 1 ms for each estimated prompt token',
-  CONTENT_TIMEOUT_MS:
-    'from `inference_accepted` to the first content, and between two chunks',
+  CONTENT_TIMEOUT_MS: 'from `inference_accepted` to the first content, and between two chunks',
   ANSWER_TIMEOUT_MS: 'from the request to the end of its answer, however often something comes',
   SETTLE_GRACE_MS: 'after the client left, a last frame still counts for so long',
   CHUNK_BUFFER: 'chunks of one request that wait for a slow client',
