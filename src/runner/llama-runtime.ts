@@ -34,7 +34,8 @@ export async function openRuntime(
   const promptVocabulary = promptVocabularyOf(model);
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabularyOf(model, controlTokensOf(model)));
+  const vocabulary = vocabularyOf(model, controlTokensOf(model));
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary);
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -54,6 +55,7 @@ export async function openRuntime(
     longestTokenBytes: longestTokenBytes(model),
     tokenizePrompt: (runs) => tokenizePrompt(model, promptVocabulary, runs),
     detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
+    bytesOf: (token) => vocabulary.tell(token).bytes,
     isEnd: (token) => model.isEogToken(token as Token),
     createSampler: (options, seed) => rows.createSampler(options, seed),
     step: (feeds) => rows.step(feeds),
