@@ -3,8 +3,14 @@
 /** Turns tokens into text. `before` are the tokens in front of them, for tokenizers whose spaces depend on them. */
 export type Detokenize = (tokens: readonly number[], before: readonly number[]) => string;
 
+/** A token's exact bytes in UTF-8. */
+type BytesOf = (token: number) => readonly number[];
+
 /** What a decoder makes of the beginning of a character whose rest has not come. */
 const UNFINISHED = /\uFFFD+$/u;
+/** The same characters where they were written as such, and behind them such a beginning at most: in bytes, each as the
+ *  character of its number. */
+const WRITTEN = /((?:\xEF\xBF\xBD)+)(?:[\xC2-\xDF]|[\xE0-\xEF][\x80-\xBF]?|[\xF0-\xF4][\x80-\xBF]{0,2})?$/u;
 /** Tokens in a row that end inside a character; after that many the bytes are taken to be no text. */
 const MAX_PENDING_TOKENS = 64;
 const TOKENS_BEFORE = 4;
@@ -12,14 +18,16 @@ const TOKENS_BEFORE = 4;
 /** Shows what is whole, and holds back the beginning of a character while its rest is missing. */
 export class Utf8Stream {
   readonly #detokenize: Detokenize;
+  readonly #bytesOf: BytesOf;
   /** Tokens since the last one that ended with a whole character. */
   #pending: number[] = [];
   /** Length of the text of the pending tokens that was shown already. */
   #shown = 0;
   #before: number[] = [];
 
-  constructor(detokenize: Detokenize) {
+  constructor(detokenize: Detokenize, bytesOf: BytesOf) {
     this.#detokenize = detokenize;
+    this.#bytesOf = bytesOf;
   }
 
   push(token: number): string {
@@ -39,7 +47,9 @@ export class Utf8Stream {
   /** What is left at the end, without the beginning of a character that never came. */
   flush(): string {
     const text = this.#pending.length === 0 ? '' : this.#detokenize(this.#pending, this.#before);
-    const rest = text.replace(UNFINISHED, '').slice(this.#shown);
+    const bytes = Buffer.from(this.#pending.flatMap((token) => this.#bytesOf(token))).toString('latin1');
+    const written = '\uFFFD'.repeat((WRITTEN.exec(bytes)?.[1] ?? '').length / '\xEF\xBF\xBD'.length);
+    const rest = text.replace(UNFINISHED, written).slice(this.#shown);
     this.#pending = [];
     this.#shown = 0;
     return rest;

@@ -36,8 +36,9 @@ export async function openRuntime(
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const native = nativeOf(llama, model, context);
+  const vocabulary = vocabularyOf(model, controlTokensOf(model));
   const apartUpTo = llama.gpu === false ? await measureApart(native.context, order.rows) : TOGETHER;
-  const rows = new LlamaRows(native, vocabularyOf(model, controlTokensOf(model)), apartUpTo);
+  const rows = new LlamaRows(native, vocabulary, apartUpTo);
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -57,6 +58,7 @@ export async function openRuntime(
     longestTokenBytes: longestTokenBytes(model),
     tokenizePrompt: (runs) => tokenizePrompt(model, promptVocabulary, runs),
     detokenize: (tokens, before) => model.detokenize(tokens as Token[], false, before as Token[]),
+    bytesOf: (token) => vocabulary.tell(token).bytes,
     isEnd: (token) => model.isEogToken(token as Token),
     createSampler: (options, seed) => rows.createSampler(options, seed),
     step: (feeds) => rows.step(feeds),

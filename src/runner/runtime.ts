@@ -59,6 +59,8 @@ export interface Runtime {
   /** Bytes of the longest token of the vocabulary: a text of more bytes has more tokens than bytes ÷ this. */
   readonly longestTokenBytes: number;
   detokenize(tokens: readonly number[], before: readonly number[]): string;
+  /** The token's exact bytes, also where it is a part of a character only. */
+  bytesOf(token: number): readonly number[];
   /** True for a token that ends the answer. */
   isEnd(token: number): boolean;
   /** @throws DarkbloomError `invalid_request` for a biased token that the vocabulary has not, `unprocessable` for a

@@ -81,7 +81,10 @@ export class Sequence {
     const room = runtime.facts.contextTokens - prompt.length;
     this.#bound = Math.min(order.maxTokens ?? room, room);
     this.#runtime = runtime;
-    this.#utf8 = new Utf8Stream((tokens, before) => runtime.detokenize(tokens, before));
+    this.#utf8 = new Utf8Stream(
+      (tokens, before) => runtime.detokenize(tokens, before),
+      (token) => runtime.bytesOf(token),
+    );
     this.#stops = new StopMatcher(order.stop);
     this.#syntax = syntax;
     this.#marks = new Set(syntax.marks);

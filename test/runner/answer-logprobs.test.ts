@@ -14,7 +14,10 @@ const told = (token: Uint8Array, id: number): TokenLogprob => ({
 /** An answer of these tokens as the runner streams it: its text, and the tokens told beside each piece of it. */
 function streamed(tokens: readonly Uint8Array[], stops: readonly string[]) {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  const utf8 = new Utf8Stream((ids) => decoder.decode(Buffer.concat(ids.map((id) => tokens[id] ?? new Uint8Array()))));
+  const utf8 = new Utf8Stream(
+    (ids) => decoder.decode(Buffer.concat(ids.map((id) => tokens[id] ?? new Uint8Array()))),
+    (id) => [...(tokens[id] ?? [])],
+  );
   const matcher = new StopMatcher(stops);
   const logprobs = new AnswerLogprobs();
   const pieces: { text: string; tokens: TokenLogprob[] }[] = [];

@@ -10,7 +10,7 @@ function vocabulary(pieces: readonly Uint8Array[]): Detokenize {
 
 /** What each token gives, and at the end what was left. */
 function streamed(pieces: readonly Uint8Array[]): string[] {
-  const stream = new Utf8Stream(vocabulary(pieces));
+  const stream = new Utf8Stream(vocabulary(pieces), (token) => [...(pieces[token] ?? [])]);
   const shown = pieces.map((_, token) => stream.push(token));
   return [...shown, stream.flush()];
 }
@@ -26,6 +26,8 @@ function cut<T extends { length: number; slice(from: number, to?: number): T }>(
 
 const places = fc.array(fc.nat(500), { maxLength: 100 });
 const anyText = fc.string({ unit: 'grapheme', maxLength: 60 }).filter((text) => !text.includes('\uFFFD'));
+/** A model may write it: it has bytes of its own. */
+const REPLACEMENT = '\uFFFD';
 
 describe('tokens become text', () => {
   test('that is the same however the bytes fall into tokens, and never has half a character in it', () => {
@@ -63,6 +65,23 @@ describe('tokens become text', () => {
     expect(streamed([bytes.slice(0, 1), bytes.slice(1, 4)])).toEqual(['a', 'b', '']);
   });
 
+  test('with the replacement character where the model wrote it, at the very end too', () => {
+    fc.assert(
+      fc.property(
+        anyText,
+        fc.integer({ min: 1, max: 4 }),
+        places,
+        fc.integer({ min: 0, max: 3 }),
+        (text, n, at, more) => {
+          const whole = text + REPLACEMENT.repeat(n);
+          const unfinished = new TextEncoder().encode('😀').slice(0, more);
+          const bytes = Buffer.concat([new TextEncoder().encode(whole), unfinished]);
+          expect(streamed(cut(bytes, at)).join('')).toBe(whole);
+        },
+      ),
+    );
+  });
+
   test('also when the bytes are none, however many come', () => {
     const broken = Array.from({ length: 1_000 }, () => Uint8Array.of(0xff));
     const shown = streamed([...broken, new TextEncoder().encode('then text')]);
@@ -73,16 +92,19 @@ describe('tokens become text', () => {
     const words = ['Once', 'upon', 'a', 'time', 'there', 'was'];
     const detokenize: Detokenize = (tokens, before) =>
       tokens.map((token, index) => (index + before.length > 0 ? ' ' : '') + (words[token] ?? '')).join('');
-    const stream = new Utf8Stream(detokenize);
+    const stream = new Utf8Stream(detokenize, () => []);
     expect(words.map((_, token) => stream.push(token)).join('')).toBe('Once upon a time there was');
   });
 
   test('of which only a few come again with each token', () => {
     const longest: number[] = [];
-    const stream = new Utf8Stream((tokens, before) => {
-      longest.push(tokens.length + before.length);
-      return '\uFFFD';
-    });
+    const stream = new Utf8Stream(
+      (tokens, before) => {
+        longest.push(tokens.length + before.length);
+        return '\uFFFD';
+      },
+      () => [],
+    );
     for (let token = 0; token < 1_000; token++) stream.push(token);
     expect(Math.max(...longest)).toBeLessThan(100);
   });
