@@ -23,3 +23,7 @@ export const benchModel = (): string => generatedModel('bench', ['--preset', 'be
 /** 12 MB, the same tokens for the same prompts up to 19,600 of them: for what does not depend on the model's size. In f32,
  *  so that rounding hardly ever decides between two tokens. */
 export const tinyModel = (): string => generatedModel('tiny-f32', ['--endless', '--type', 'f32', '--vocab', '19600']);
+
+/** The same in q8_0: there an answer with a seed does not depend on what runs beside it. */
+export const quantizedModel = (): string =>
+  generatedModel('tiny-q8', ['--endless', '--type', 'q8_0', '--vocab', '19600']);

@@ -1,4 +1,4 @@
-import type { Lifetime } from '../src/util/lifetime.js';
+import { Lifetime } from '../src/util/lifetime.js';
 import { measure, startContenders, type Contender } from './contenders.js';
 import { figuresOf } from './figures.js';
 import { loadsFor, type Load } from './loads.js';
@@ -37,6 +37,10 @@ export interface Comparison {
 
 type Progress = (line: string) => void;
 
+/** So many repeats are measured on the same processes; then all are started anew. Where its memory lies is a process's
+ *  luck for life, and makes the same program a tenth faster or slower. */
+const REPEATS_OF_A_START = 2;
+
 /** Every load on every contender, `repeats` times. Each repeat has its own prompts, the same for all; the order of the
  *  contenders is reversed in every second one, so that none always has the cooler or the busier machine. A repeat in
  *  which someone failed counts for nobody: values stay pairs. */
@@ -46,27 +50,58 @@ export async function compare(
   life: Lifetime,
   progress: Progress,
 ): Promise<Comparison> {
-  const loads = chosenLoads(options);
-  const contenders = await startContenders({ ...options, model }, life, progress);
-  await warmUp(contenders, progress);
-  const book = new Book();
-  const problems: string[] = [];
-  for (const load of loads) {
-    for (let repeat = 0; repeat < options.repeats; repeat++) {
-      const title = `${load.name} ${repeat + 1}/${options.repeats}`;
-      const plan = load.plan(options.seed * 1_000 + repeat);
-      try {
-        const runs = await runAll(inTurn(contenders, repeat), load.name, plan, (line) => progress(`${title} ${line}`));
-        for (const { contender, figures } of runs) book.add(load.name, contender, figures);
-        problems.push(...differentCounts(runs).map((difference) => `${title}: ${difference}`));
-      } catch (error) {
-        const problem = `${title}: left out: ${error instanceof Error ? error.message : String(error)}`;
-        progress(problem);
-        problems.push(problem);
-      }
+  const comparison = new Running(options, progress);
+  for (let first = 0; first < options.repeats; first += REPEATS_OF_A_START) {
+    const start = new Lifetime();
+    life.own(() => start.close()); // also when it ends in the middle
+    const contenders = await startContenders({ ...options, model }, start, progress);
+    await warmUp(contenders, progress);
+    await comparison.measure(contenders, first, Math.min(first + REPEATS_OF_A_START, options.repeats));
+    await start.close();
+  }
+  return comparison.result;
+}
+
+class Running {
+  readonly #options: Options;
+  readonly #loads: readonly Load[];
+  readonly #progress: Progress;
+  readonly #book = new Book();
+  readonly #problems: string[] = [];
+
+  constructor(options: Options, progress: Progress) {
+    this.#options = options;
+    this.#loads = chosenLoads(options);
+    this.#progress = progress;
+  }
+
+  get result(): Comparison {
+    return { series: this.#book.series, problems: this.#problems };
+  }
+
+  /** The repeats from `first` up to `end`, without it. */
+  async measure(contenders: readonly Contender[], first: number, end: number): Promise<void> {
+    for (const load of this.#loads) {
+      for (let repeat = first; repeat < end; repeat++) await this.#repeat(contenders, load, repeat);
     }
   }
-  return { series: book.series, problems };
+
+  async #repeat(contenders: readonly Contender[], load: Load, repeat: number): Promise<void> {
+    const { repeats, seed } = this.#options;
+    const title = `${load.name} ${repeat + 1}/${repeats}`;
+    const plan = load.plan(seed * 1_000 + repeat);
+    try {
+      const runs = await runAll(inTurn(contenders, repeat), load.name, plan, (line) =>
+        this.#progress(`${title} ${line}`),
+      );
+      for (const { contender, figures } of runs) this.#book.add(load.name, contender, figures);
+      this.#problems.push(...differentCounts(runs).map((difference) => `${title}: ${difference}`));
+    } catch (error) {
+      const problem = `${title}: left out: ${error instanceof Error ? error.message : String(error)}`;
+      this.#progress(problem);
+      this.#problems.push(problem);
+    }
+  }
 }
 
 interface Run {

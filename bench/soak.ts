@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { reportFailure } from '../src/cli/failure.js';
 import { DarkbloomError } from '../src/errors.js';
-import { tinyModel } from './bench-model.js';
+import { quantizedModel } from './bench-model.js';
 import { exitOnSignals } from './child.js';
 import { machineInWords, thisMachine } from './report.js';
 import { memoryFaults, memoryGrowth, soak, soakFaults, type SoakReport } from './soak-run.js';
@@ -39,7 +39,7 @@ async function run(): Promise<boolean> {
     seconds,
     seed: number('seed', values.seed),
     threads: number('threads', values.threads),
-    model: values.model ?? tinyModel(),
+    model: values.model ?? quantizedModel(),
     progress,
   });
   const faults = [...soakFaults(report), ...(seconds >= JUDGE_MEMORY_FROM_S ? memoryFaults(report.memory) : [])];

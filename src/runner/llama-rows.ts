@@ -1,23 +1,20 @@
-import { batchesOf } from './decode-pace.js';
 import { LlamaSampler } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import { TO_THE_END, type Native } from './native-context.js';
 import type { Choice, Feed, Sampler, SamplerOptions, SavedRow } from './runtime.js';
 
-/** The rows of a context, one call at a time. Up to `apartUpTo` rows that write are computed one by one. */
+/** The rows of a context, one call at a time. */
 export class LlamaRows {
   readonly #native: Native;
   readonly #vocabulary: Vocabulary;
-  readonly #apartUpTo: number;
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(native: Native, vocabulary: Vocabulary, apartUpTo: number) {
+  constructor(native: Native, vocabulary: Vocabulary) {
     this.#native = native;
     this.#vocabulary = vocabulary;
-    this.#apartUpTo = apartUpTo;
   }
 
   createSampler(options: SamplerOptions, seed: number): Sampler {
@@ -27,7 +24,7 @@ export class LlamaRows {
   step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
     return this.#inTurn(async () => {
       const results = new Map<Feed, Choice | Error | undefined>();
-      for (const batch of batchesOf(feeds, this.#apartUpTo)) {
+      for (const batch of batchesOf(feeds)) {
         const outputs = await this.#decode(batch);
         this.#copying.clear();
         const choices = await Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
@@ -104,4 +101,12 @@ export class LlamaRows {
     this.#last = result.catch(() => undefined);
     return result;
   }
+}
+
+/** One token is never cut: what is to be computed alone and has no more may lie beside others. */
+function batchesOf(feeds: readonly Feed[]): Feed[][] {
+  const isAlone = ({ alone, tokens }: Feed) => alone === true && tokens.length > 1;
+  const together = feeds.filter((feed) => !isAlone(feed));
+  const ones = feeds.filter(isAlone).map((feed) => [feed]);
+  return together.length === 0 ? ones : [together, ...ones];
 }

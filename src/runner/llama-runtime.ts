@@ -1,6 +1,5 @@
 import type { Token } from 'node-llama-cpp';
 import type { LoadOrder } from '../runner-protocol/messages.js';
-import { measureApart, TOGETHER } from './decode-pace.js';
 import { defaultThreads, KV_TYPES, memoryOf, openModel, switchOf } from './llama-model.js';
 import { LlamaRows } from './llama-rows.js';
 import {
@@ -35,10 +34,8 @@ export async function openRuntime(
   const promptVocabulary = promptVocabularyOf(model);
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
-  const native = nativeOf(llama, model, context);
   const vocabulary = vocabularyOf(model, controlTokensOf(model));
-  const apartUpTo = llama.gpu === false ? await measureApart(native.context, order.rows) : TOGETHER;
-  const rows = new LlamaRows(native, vocabulary, apartUpTo);
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary);
   return {
     facts: {
       contextTokens: context.contextSize,

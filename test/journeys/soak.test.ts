@@ -8,7 +8,7 @@ const TEST_TIMEOUT_MS = 240_000;
 test(
   '64 clients on 8 rows, a fifth of them leaving: nothing fails, no row stays busy, answers are those given alone',
   async () => {
-    const model = madeModel('soak', ['--endless', '--type', 'f32', '--vocab', '19600']);
+    const model = madeModel('soak-q8', ['--endless', '--type', 'q8_0', '--vocab', '19600']);
     const report = await soak({ seconds: SECONDS, seed: 1, model, threads: 1, progress: () => undefined });
     expect(soakFaults(report)).toEqual([]);
     expect(report.aborted).toBeGreaterThan(0);
