@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { NOT_LINKED } from '../coordinator/trust.js';
 import { notRunning, type ServiceHere } from './service-here.js';
 import { whyNotConnected } from './why-not-connected.js';
 import type { BlockedStatus, Status } from '../service/status.js';
@@ -132,7 +133,8 @@ function whyNotRoutable({ trust, connection, base_url }: Status): Finding | unde
         '(darkbloom-provider local), and so is a coordinator of your own (darkbloom-provider coordinator).',
     };
   }
-  if (trust?.status === 'untrusted') {
+  // a request says whether the token of this home is unknown, or only the one that the daemon came with
+  if (trust?.status === 'untrusted' && trust.reason !== NOT_LINKED) {
     return {
       cause: 'not_trusted',
       sentence: `${url} does not trust this machine (${trust.reason ?? 'no reason given'}).`,

@@ -15,6 +15,7 @@ import { machineIdOf, type Accounts } from './accounts.js';
 import type { Fleet } from './fleet.js';
 import { desiredOf } from './desired-models.js';
 import { ProviderSession } from './provider-session.js';
+import { NOT_LINKED } from './trust.js';
 import type { Registry } from './registry.js';
 
 const PATH = '/ws/provider';
@@ -27,8 +28,6 @@ const CLOSE_TIMEOUT_MS = 1_000;
 const REGISTER_TIMEOUT_MS = 10_000;
 /** Sockets at once; a household has a few machines. */
 const MAX_SOCKETS = 500;
-/** What a machine reads whose link was revoked while it was away. */
-const NOT_LINKED = 'its link is not valid here (any more): unlink it, then link it anew';
 /** A provider that does not read is cut off when so much waits for it. */
 const MAX_OUTBOUND_BYTES = 64 * 1024 * 1024;
 

@@ -19,6 +19,8 @@ const MAX_WRONG = 3;
 const MAX_UNANSWERED = 3;
 /** Unanswered challenges in a row after which its connection is closed. */
 const MAX_SILENCE = 6;
+/** What a machine reads whose link token is unknown or was revoked while it was away. */
+export const NOT_LINKED = 'its link is not valid here (any more): unlink it, then link it anew';
 
 export const NEW_TRUST: Trust = { name: 'trusted', wrong: 0, unanswered: 0 };
 
