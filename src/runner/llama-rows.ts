@@ -1,7 +1,10 @@
 import { LlamaSampler } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
-import { TO_THE_END, type Native } from './native-context.js';
+import type { Native } from './native-context.js';
 import type { Choice, Feed, Sampler, SamplerOptions, SavedRow } from './runtime.js';
+
+/** llama.cpp takes −1 for "to the end". */
+const TO_THE_END = -1;
 
 /** The rows of a context, one call at a time. */
 export class LlamaRows {

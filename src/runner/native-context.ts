@@ -4,9 +4,6 @@
  * memory. What is used here is not public: the library's version is pinned, and loading fails if a part is missing.
  */
 
-/** llama.cpp's "to the end" of a row. */
-export const TO_THE_END = -1;
-
 /** Holds a sampling chain and the tokens that it was given. */
 export interface NativeSampler {
   applyConfig(config: SamplerConfig): void;
