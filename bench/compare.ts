@@ -1,7 +1,8 @@
+import { setTimeout } from 'node:timers/promises';
 import { Lifetime } from '../src/util/lifetime.js';
 import { measure, startContenders, type Contender } from './contenders.js';
 import { figuresOf } from './figures.js';
-import { loadsFor, type Load } from './loads.js';
+import { loadsFor, warmUpPlan, type Load } from './loads.js';
 import type { Options } from './options.js';
 import type { Plan } from './plan.js';
 import { medianInterval, pairedRatios, spread, type Spread } from './statistics.js';
@@ -39,7 +40,14 @@ type Progress = (line: string) => void;
 
 /** So many repeats are measured on the same processes; then all are started anew. Where its memory lies is a process's
  *  luck for life, and makes the same program a tenth faster or slower. */
-const REPEATS_OF_A_START = 2;
+const REPEATS_OF_A_START = 5;
+
+/** Before each run. llama-server's threads wait for work by spinning, for some 160 ms after an answer: whoever came next
+ *  would have one core less until then. */
+const SETTLE_MS = 1_000;
+
+const WARM_UP_ROUNDS = 20;
+const WARM_UP_MS = 60_000;
 
 /** Every load on every contender, `repeats` times. Each repeat has its own prompts, the same for all; the order of the
  *  contenders is reversed in every second one, so that none always has the cooler or the busier machine. A repeat in
@@ -55,7 +63,7 @@ export async function compare(
     const start = new Lifetime();
     life.own(() => start.close()); // also when it ends in the middle
     const contenders = await startContenders({ ...options, model }, start, progress);
-    await warmUp(contenders, progress);
+    await warmUp(contenders, options.rows, progress);
     await comparison.measure(contenders, first, Math.min(first + REPEATS_OF_A_START, options.repeats));
     await start.close();
   }
@@ -90,10 +98,9 @@ class Running {
     const { repeats, seed } = this.#options;
     const title = `${load.name} ${repeat + 1}/${repeats}`;
     const plan = load.plan(seed * 1_000 + repeat);
+    const taking = contenders.filter(({ onlyIn = load.name }) => onlyIn === load.name);
     try {
-      const runs = await runAll(inTurn(contenders, repeat), load.name, plan, (line) =>
-        this.#progress(`${title} ${line}`),
-      );
+      const runs = await runAll(inTurn(taking, repeat), load.name, plan, (line) => this.#progress(`${title} ${line}`));
       for (const { contender, figures } of runs) this.#book.add(load.name, contender, figures);
       this.#problems.push(...differentCounts(runs).map((difference) => `${title}: ${difference}`));
     } catch (error) {
@@ -114,6 +121,7 @@ interface Run {
 async function runAll(contenders: readonly Contender[], load: string, plan: Plan, progress: Progress): Promise<Run[]> {
   const runs: Run[] = [];
   for (const contender of contenders) {
+    await setTimeout(SETTLE_MS);
     const { recording, daemonCpuShare } = await measure(contender, plan);
     const figures = {
       ...withName(contender.name, () => figuresOf(load, recording)),
@@ -151,14 +159,16 @@ function chosenLoads({ loads: names, streams, rows }: Options): Load[] {
   return chosen;
 }
 
-/** The first request loads the model where that is done late, and touches its memory everywhere. */
-async function warmUp(contenders: readonly Contender[], progress: Progress): Promise<void> {
-  const [load] = loadsFor([]);
+/** Loads the model where that is done late, touches its memory everywhere, and lets a program that stays up for days be
+ *  measured as it is then, not while its virtual machine still compiles it: for some 5,000 steps, or a minute. */
+async function warmUp(contenders: readonly Contender[], rows: number, progress: Progress): Promise<void> {
   for (const contender of contenders) {
     progress(`warming up ${contender.name}`);
-    if (load === undefined) continue;
-    const recording = await contender.generator.drive(load.plan(0));
-    withName(contender.name, () => figuresOf(load.name, recording));
+    const end = performance.now() + WARM_UP_MS;
+    for (let round = 0; round < WARM_UP_ROUNDS && performance.now() < end; round++) {
+      const recording = await contender.generator.drive(warmUpPlan(rows, round));
+      withName(contender.name, () => figuresOf('warm-up', recording));
+    }
   }
 }
 

@@ -13,6 +13,8 @@ export interface Contender {
   generator: LoadGenerator;
   /** Absent for those that are no daemon of ours. */
   daemonPid?: number;
+  /** The one load that it takes part in; absent: all. */
+  onlyIn?: string;
 }
 
 const MODEL = 'bench';
@@ -31,17 +33,17 @@ export async function startContenders(
   progress: (line: string) => void,
 ): Promise<Contender[]> {
   const contenders: Contender[] = [];
-  const add = async (name: string, spec: TargetSpec, daemonPid?: number) => {
+  const add = async (name: string, spec: TargetSpec, more: Pick<Contender, 'daemonPid' | 'onlyIn'> = {}) => {
     const generator = await LoadGenerator.open(spec);
     life.own(() => generator.close());
-    contenders.push({ name, generator, ...(daemonPid === undefined ? {} : { daemonPid }) });
+    contenders.push({ name, generator, ...more });
   };
   const addDaemon = async (name: string, mode: 'local' | 'linked') => {
     const { rows, contextTokens, threads } = model;
     const daemon = await DaemonProcess.start({ mode, models: { [MODEL]: model.path }, rows, contextTokens, threads });
     life.own(() => daemon.stop());
-    const { baseUrl, apiKey, pid } = daemon;
-    await add(name, { kind: 'http', baseUrl, apiKey, model: MODEL }, pid);
+    const { baseUrl, apiKey, pid: daemonPid } = daemon;
+    await add(name, { kind: 'http', baseUrl, apiKey, model: MODEL }, { daemonPid });
   };
   const starts: Readonly<Record<Level, () => Promise<void>>> = {
     raw: () => add('raw', { kind: 'raw', model }),
@@ -56,9 +58,11 @@ export async function startContenders(
   if (llamaServer !== undefined) {
     for (const name of ['llama-server', 'llama-server-kvu'] as const) {
       progress(`starting ${name}`);
-      const server = await startLlamaServer(llamaServer, model, name === 'llama-server-kvu');
+      const unified = name === 'llama-server-kvu';
+      const server = await startLlamaServer(llamaServer, model, unified);
       life.own(() => server.stop());
-      await add(name, { kind: 'http', baseUrl: server.baseUrl, apiKey: 'none', model: MODEL });
+      const spec = { kind: 'http', baseUrl: server.baseUrl, apiKey: 'none', model: MODEL } as const;
+      await add(name, spec, unified ? { onlyIn: 'ragged' } : {});
     }
   }
   for (const { name, url, model: peerModel, apiKey } of peers) {

@@ -31,6 +31,9 @@ const UNTIL_LEFT = 1_500;
 const SHORT_PROMPT = 16;
 const SHORT_REQUESTS = 20;
 
+const WARM_UP_ALONE = 240;
+const WARM_UP_TOGETHER = 32;
+
 /** Made anew for each repeat; the same for all who are compared in it. */
 export interface Load {
   name: string;
@@ -134,6 +137,15 @@ const latency: Load = {
     return [[Array.from({ length: SHORT_REQUESTS }, () => ask(random, 'short', SHORT_PROMPT, 2))]];
   },
 };
+
+/** What everyone answers before anything is measured, several times: one stream, then all rows. */
+export function warmUpPlan(rows: number, seed: number): Plan {
+  const random = seededFor('warm-up', seed);
+  return [
+    [[ask(random, 'warm-up', SHORT_PROMPT, WARM_UP_ALONE)]],
+    Array.from({ length: rows }, () => [ask(random, 'warm-up', SHORT_PROMPT, WARM_UP_TOGETHER)]),
+  ];
+}
 
 /** The loads by name, for these numbers of steady streams. */
 export function loadsFor(streams: readonly number[]): Load[] {
