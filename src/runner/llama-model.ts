@@ -21,11 +21,18 @@ export async function openModel(
   const model = await llama.loadModel({
     modelPath: order.modelPath,
     gpuLayers: order.gpuLayers ?? 'auto',
-    useMmap: switchOf(order.mmap),
+    useMmap: mapped(order.mmap, llama),
     useMlock: order.mlock ?? false,
     ...(progress === undefined ? {} : { onLoadProgress: progress }),
   });
   return { llama, model };
+}
+
+/** On Linux mapped weights lie on small pages. A CPU that computes with them is faster where they are read into memory of
+ *  the process's own, which may be on large ones. */
+function mapped(word: LoadOrder['mmap'], llama: Llama): 'auto' | boolean {
+  const wanted = switchOf(word);
+  return wanted === 'auto' && process.platform === 'linux' && llama.gpu === false ? false : wanted;
 }
 
 /** One core stays for this process's own loop and for the daemon: the runtime's threads spin at every barrier, so one
