@@ -1,3 +1,4 @@
+import { BatchCosts } from './batch-costs.js';
 import { LlamaSampler } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import type { Native } from './native-context.js';
@@ -12,6 +13,7 @@ export class LlamaRows {
   readonly #vocabulary: Vocabulary;
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
+  readonly #costs = new BatchCosts();
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -27,14 +29,29 @@ export class LlamaRows {
   step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
     return this.#inTurn(async () => {
       const results = new Map<Feed, Choice | Error | undefined>();
-      for (const batch of batchesOf(feeds)) {
-        const outputs = await this.#decode(batch);
+      for (const batch of this.#batchesOf(feeds)) {
+        const outputs = await this.#timed(batch, () => this.#decode(batch));
         this.#copying.clear();
         const choices = await Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
         batch.forEach((feed, index) => results.set(feed, choices[index]));
       }
       return feeds.map((feed) => results.get(feed));
     });
+  }
+
+  /** What is to be computed alone takes a batch of its own; one token is never cut, and may lie beside others. */
+  #batchesOf(feeds: readonly Feed[]): Feed[][] {
+    const [ones, together] = partition(feeds, ({ alone, tokens }) => alone === true && tokens.length > 1);
+    const apart = together.every(isOneToken) && this.#costs.apart(together.length);
+    const rest = apart ? together.map((feed) => [feed]) : [together];
+    return [...rest, ...ones.map((feed) => [feed])].filter((batch) => batch.length > 0);
+  }
+
+  async #timed<T>(batch: readonly Feed[], decode: () => Promise<T>): Promise<T> {
+    const begun = performance.now();
+    const result = await decode();
+    if (batch.every(isOneToken)) this.#costs.learn(batch.length, performance.now() - begun);
+    return result;
   }
 
   async #decode(batch: readonly Feed[]): Promise<(number | undefined)[]> {
@@ -106,10 +123,10 @@ export class LlamaRows {
   }
 }
 
-/** One token is never cut: what is to be computed alone and has no more may lie beside others. */
-function batchesOf(feeds: readonly Feed[]): Feed[][] {
-  const isAlone = ({ alone, tokens }: Feed) => alone === true && tokens.length > 1;
-  const together = feeds.filter((feed) => !isAlone(feed));
-  const ones = feeds.filter(isAlone).map((feed) => [feed]);
-  return together.length === 0 ? ones : [together, ...ones];
+function isOneToken({ tokens }: Feed): boolean {
+  return tokens.length === 1;
+}
+
+function partition<T>(all: readonly T[], belongs: (one: T) => boolean): [those: T[], others: T[]] {
+  return [all.filter(belongs), all.filter((one) => !belongs(one))];
 }

@@ -1,0 +1,58 @@
+import { describe, expect, test } from 'vitest';
+import { BatchCosts } from '../../src/runner/batch-costs.js';
+
+/** Steps of `rows` rows on a machine where a batch of so many rows takes so long; how each was computed. */
+function steps(costs: BatchCosts, rows: number, count: number, ms: (rows: number) => number): ('apart' | 'together')[] {
+  return Array.from({ length: count }, () => {
+    const apart = costs.apart(rows);
+    if (apart) for (let row = 0; row < rows; row++) costs.learn(1, ms(1));
+    else costs.learn(rows, ms(rows));
+    return apart ? 'apart' : 'together';
+  });
+}
+
+const share = (ways: readonly string[], way: string) => ways.filter((each) => each === way).length / ways.length;
+
+describe('batches of one token for each row', () => {
+  test('two rows that take longer together than one after the other are computed apart, without being told', () => {
+    const costs = new BatchCosts();
+    const ways = steps(costs, 2, 500, (rows) => (rows === 1 ? 6 : 15));
+    expect(ways.slice(0, 3)).toEqual(['together', 'apart', 'apart']);
+    expect(share(ways, 'apart')).toBeGreaterThan(0.95);
+  });
+
+  test('rows that cost together what one costs stay together, and nobody looks again', () => {
+    const costs = new BatchCosts();
+    const ways = steps(costs, 2, 500, () => 6);
+    expect(ways.filter((way) => way === 'apart')).toHaveLength(1); // so that a single row's cost is known
+    expect(steps(costs, 8, 500, () => 6)).not.toContain('apart');
+  });
+
+  test('more rows are computed apart only where that is known to be faster', () => {
+    const costs = new BatchCosts();
+    const ms = (rows: number) => [0, 6, 15, 18.5, 21][rows] ?? NaN;
+    steps(costs, 1, 5, ms);
+    expect(share(steps(costs, 3, 500, ms), 'apart')).toBeGreaterThan(0.9);
+    expect(share(steps(costs, 4, 500, ms), 'together')).toBeGreaterThan(0.9);
+  });
+
+  test('what changes is noticed: the other way is tried now and then where it is not hopeless', () => {
+    const costs = new BatchCosts();
+    const before = steps(costs, 2, 200, (rows) => (rows === 1 ? 6 : 11));
+    expect(share(before, 'together')).toBeGreaterThan(0.9);
+    const after = steps(costs, 2, 2_000, (rows) => (rows === 1 ? 5 : 11)).slice(-200);
+    expect(share(after, 'apart')).toBeGreaterThan(0.9);
+  });
+
+  test('a batch that was held up says nothing', () => {
+    const costs = new BatchCosts();
+    let batches = 0;
+    const ms = (rows: number) => (++batches % 4 === 0 ? 300 : rows === 1 ? 6 : 15);
+    expect(share(steps(costs, 2, 500, ms).slice(50), 'apart')).toBeGreaterThan(0.9);
+  });
+
+  test('one row is one batch', () => {
+    const costs = new BatchCosts();
+    expect(steps(costs, 1, 200, () => 6)).not.toContain('apart');
+  });
+});
