@@ -12,6 +12,7 @@ import {
 import type { Choice, Feed, Runtime } from './runtime.js';
 import { CheckpointedRows } from './checkpointed-rows.js';
 import { Checkpoints } from './checkpoints.js';
+import { Outbox } from './outbox.js';
 import { commonLength } from './prefix-index.js';
 import { PrefixStore } from './prefix-store.js';
 import type { RowKeeper } from './row.js';
@@ -19,9 +20,7 @@ import { Rows } from './rows.js';
 import { Sequence, type Ending } from './sequence.js';
 import { readingShares } from './step-plan.js';
 
-/** Steps for which a gap between rows is left open: the next request may fill it without a move. */
-const GAP_STEPS = 2;
-/** So long such a gap is left open after the move failed. */
+/** So many steps a gap between rows is left open after a move failed. */
 const FAILED_MOVE_STEPS = 256;
 /** A beginning in common with a prompt that is being read is waited for from so many tokens on. */
 const WORTH_WAITING_TOKENS = 128;
@@ -35,14 +34,13 @@ export class Sequences {
   readonly #runtime: Runtime;
   readonly #template: PromptTemplate;
   readonly #rows: RowKeeper;
-  readonly #send: (messages: RequestMessage[]) => void;
+  readonly #outbox: Outbox;
   /** Requests whose prompt is being tokenized. */
   readonly #preparing = new Map<number, { cancelled: boolean }>();
   /** In order of arrival. */
   readonly #active = new Map<number, Sequence>();
-  #outbox: RequestMessage[] = [];
   #steps = 0;
-  #gapSteps = 0;
+  #movesFrom = 0;
   #looping = false;
   #news = false;
   #wake: (() => void) | undefined;
@@ -52,7 +50,7 @@ export class Sequences {
     this.#rows = runtime.cutsAnywhere
       ? new Rows(runtime, new PrefixStore(prefixMemory))
       : new CheckpointedRows(runtime, new Checkpoints(prefixMemory));
-    this.#send = send;
+    this.#outbox = new Outbox(send);
     this.#template = new PromptTemplate(runtime.template, runtime.controlTokens);
   }
 
@@ -79,7 +77,8 @@ export class Sequences {
       this.#active.set(order.id, new Sequence(order, prompt, { syntax, ...answer }, this.#runtime));
     } catch (error) {
       const counts = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
-      this.#send([{ type: 'failed', id: order.id, ...failureOf(error), ...counts }]);
+      this.#outbox.put({ type: 'failed', id: order.id, ...failureOf(error), ...counts });
+      this.#outbox.send();
       return;
     } finally {
       this.#preparing.delete(order.id);
@@ -167,7 +166,7 @@ export class Sequences {
         await this.#turn();
       } catch (error) {
         for (const sequence of this.#active.values()) this.#fail(sequence, error, true);
-        this.#flush();
+        this.#outbox.send();
       }
     }
     this.#looping = false; // in the same turn as the look at the map: whoever starts next starts the loop
@@ -177,10 +176,11 @@ export class Sequences {
     this.#news = false;
     this.#endCancelled();
     await this.#claimRows();
-    await this.#closeGap();
+    await this.#closeGaps();
     const batch = this.#nextBatch();
     if (batch.length > 0) await this.#step(batch);
-    if (batch.length > 0 || this.#outbox.length > 0) this.#flush(); // nothing to tell: that a step was done
+    if (batch.length > 0) this.#outbox.sendIfDue();
+    else if (!this.#outbox.isEmpty) this.#outbox.send();
     await this.#rows.keepMarked();
     if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
   }
@@ -198,7 +198,7 @@ export class Sequences {
         sequence.sampleWith(this.#runtime.createSampler({ ...order, grammar: sequence.firstGrammar }, seed));
         const { row, reused } = await this.#rows.claim({ prompt, scope: order.cacheScope, headTokens });
         sequence.begin(row, reused, this.#steps);
-        this.#tell({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
+        this.#outbox.put({ type: 'started', id: order.id, promptTokens: prompt.length, cachedTokens: reused });
       } catch (error) {
         this.#fail(sequence, error);
       }
@@ -215,15 +215,12 @@ export class Sequences {
     return most >= WORTH_WAITING_TOKENS && most > this.#rows.reusable(prompt, scope);
   }
 
-  async #closeGap(): Promise<void> {
-    this.#gapSteps = this.#rows.hasGap ? this.#gapSteps + 1 : 0;
-    if (this.#gapSteps <= GAP_STEPS) return;
-    const move = await this.#rows.compact().catch(() => undefined); // a gap makes steps slower, nothing worse
-    if (move === undefined) {
-      this.#gapSteps = -FAILED_MOVE_STEPS;
-      return;
+  async #closeGaps(): Promise<void> {
+    while (this.#rows.hasGap && this.#steps >= this.#movesFrom) {
+      const move = await this.#rows.compact().catch(() => undefined); // a gap makes steps slower, nothing worse
+      if (move === undefined) this.#movesFrom = this.#steps + FAILED_MOVE_STEPS;
+      else for (const sequence of this.#active.values()) if (sequence.row === move.from) sequence.moveTo(move.to);
     }
-    for (const sequence of this.#active.values()) if (sequence.row === move.from) sequence.moveTo(move.to);
   }
 
   #nextBatch(): Work[] {
@@ -258,7 +255,9 @@ export class Sequences {
       const { events, ending } = sequence.take(chosen);
       for (const event of events) {
         sequence.unread++;
-        this.#tell(messageOf(sequence.id, event));
+        const message = messageOf(sequence.id, event);
+        if (sequence.completionTokens > 1) this.#outbox.putMore(message);
+        else this.#outbox.put(message);
       }
       if (ending !== undefined) this.#finish(sequence, ending);
     } catch (error) {
@@ -269,7 +268,7 @@ export class Sequences {
   #finish(sequence: Sequence, ending: Ending): void {
     const { promptMs, outputMs } = sequence;
     this.#release(sequence, false);
-    this.#tell({
+    this.#outbox.put({
       type: 'done',
       id: sequence.id,
       ...ending,
@@ -284,7 +283,7 @@ export class Sequences {
     try {
       this.#release(sequence, rowBroken);
     } finally {
-      this.#tell({ type: 'failed', id: sequence.id, ...failureOf(error), ...countsOf(sequence) });
+      this.#outbox.put({ type: 'failed', id: sequence.id, ...failureOf(error), ...countsOf(sequence) });
     }
   }
 
@@ -293,15 +292,6 @@ export class Sequences {
     this.#active.delete(sequence.id);
     sequence.dispose();
     if (sequence.row !== undefined) this.#rows.release(sequence.row, rowBroken);
-  }
-
-  #tell(message: RequestMessage): void {
-    this.#outbox.push(message);
-  }
-
-  #flush(): void {
-    this.#send(this.#outbox);
-    this.#outbox = [];
   }
 
   #hear(): void {

@@ -1,0 +1,55 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { RequestMessage } from '../../src/runner-protocol/messages.js';
+import { Outbox } from '../../src/runner/outbox.js';
+
+const text = (word: string): RequestMessage => ({ type: 'text', id: 1, text: word });
+
+describe('what the loop has to tell', () => {
+  let now: number;
+  let sent: RequestMessage[][];
+  let outbox: Outbox;
+
+  beforeEach(() => {
+    now = 1_000;
+    sent = [];
+    outbox = new Outbox(
+      (messages) => sent.push(messages),
+      () => now,
+    );
+  });
+
+  /** A step that brought `word` at this time. */
+  const step = (at: number, word: string) => {
+    now = at;
+    outbox.putMore(text(word));
+    outbox.sendIfDue();
+  };
+
+  test('steps that take long leave one by one', () => {
+    for (const at of [1_000, 1_010, 1_040]) step(at, String(at));
+    expect(sent.map((messages) => messages.length)).toEqual([1, 1, 1]);
+  });
+
+  test('of fast steps several leave together, in order, and no text waits for more than a hundredth of a second', () => {
+    for (const at of [1_000, 1_003, 1_006, 1_009, 1_012, 1_015]) step(at, String(at));
+    expect(sent).toEqual([[text('1000')], ['1003', '1006', '1009', '1012'].map(text)]);
+  });
+
+  test('a beginning, an end and the first text take everything with them at once', () => {
+    step(1_000, 'a');
+    step(1_001, 'b');
+    outbox.put(text('first of another'));
+    outbox.sendIfDue();
+    expect(sent).toEqual([[text('a')], [text('b'), text('first of another')]]);
+    step(1_002, 'c');
+    expect(sent).toHaveLength(2);
+    expect(outbox.isEmpty).toBe(false);
+  });
+
+  test('that a step was done is told without any text as well', () => {
+    outbox.sendIfDue();
+    now += 10;
+    outbox.sendIfDue();
+    expect(sent).toEqual([[], []]);
+  });
+});
