@@ -2,7 +2,7 @@ import type { Lifetime } from '../src/util/lifetime.js';
 import { benchModel, tinyModel } from './bench-model.js';
 import type { Series } from './compare.js';
 import { DaemonProcess } from './daemon-process.js';
-import { figuresOf } from './figures.js';
+import { figuresOf, stepsMs } from './figures.js';
 import { ask, steady } from './loads.js';
 import { LoadGenerator } from './load-generator.js';
 import type { Options } from './options.js';
@@ -42,8 +42,8 @@ async function growWithRows({ threads, seed, model, contextTokens }: Options, ad
   try {
     for (const streams of ROWS) {
       const load = steady(streams);
-      const { tokensPerSecond = NaN, gapP50Ms = NaN } = figuresOf(load.name, await generator.drive(load.plan(seed)));
-      add('rows', `${streams} rows`, { tokensPerSecond, stepMs: gapP50Ms, stepMsPerRow: gapP50Ms / streams });
+      const { tokensPerSecond = NaN, stepP50Ms = NaN } = figuresOf(load.name, await generator.drive(load.plan(seed)));
+      add('rows', `${streams} rows`, { tokensPerSecond, stepMs: stepP50Ms, stepMsPerRow: stepP50Ms / streams });
     }
   } finally {
     await generator.close();
@@ -68,11 +68,10 @@ async function growWithPrompt(
       }
       const { sentMs, textMs, promptTokens: counted } = request;
       const ttftMs = (textMs[0] ?? NaN) - sentMs;
-      const gaps = textMs.slice(1).map((time, index) => time - (textMs[index] ?? time));
       add('prompt', `${counted} tokens`, {
         ttftMs,
         promptTokensPerSecond: (counted / ttftMs) * 1_000,
-        stepMs: median(gaps),
+        stepMs: median(stepsMs({ textMs })),
       });
     }
   } finally {

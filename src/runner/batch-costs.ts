@@ -3,7 +3,7 @@ const REMEMBERED = 9;
 /** Of so many steps one is computed the way that seemed dearer: contexts grow, and other work comes and goes. */
 const LOOK_AGAIN_STEPS = 64;
 /** Nobody looks again where the other way was so much dearer. */
-const HOPELESS = 2;
+const HOPELESS = 1.5;
 
 /**
  * What batches cost, learned from those that were computed. On a CPU two rows with one token each may take longer together

@@ -178,9 +178,12 @@ export class Sequences {
     await this.#claimRows();
     await this.#closeGaps();
     const batch = this.#nextBatch();
-    if (batch.length > 0) await this.#step(batch);
-    if (batch.length > 0) this.#outbox.sendIfDue();
-    else if (!this.#outbox.isEmpty) this.#outbox.send();
+    const readsOrRests = batch.length === 0 || batch.some(({ feed }) => feed.tokens.length > 1);
+    if (readsOrRests && !this.#outbox.isEmpty) this.#outbox.send(); // either may take long
+    if (batch.length > 0) {
+      await this.#step(batch);
+      this.#outbox.sendIfDue();
+    }
     await this.#rows.keepMarked();
     if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
   }
