@@ -94,11 +94,11 @@ export class ModelSlot {
   }
 
   /** Answers one request: waits for a row, then for the model, then writes. */
-  async *generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
+  generate(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
     const { owner = false } = request;
     const maxTokens = Math.min(request.maxTokens ?? Infinity, this.model.maxOutputTokens);
     const enter = (patience: AbortSignal) => this.#enterRow(owner, patience);
-    yield* this.#serve<ChatEvent>(owner, signal, enter, (runner) =>
+    return this.#serve<ChatEvent>(owner, signal, enter, (runner) =>
       runner === undefined ? nothingWritten() : this.#write(runner, { ...request, maxTokens }, signal),
     );
   }
@@ -122,11 +122,11 @@ export class ModelSlot {
   }
 
   /** One operation. Vectors take a row as answers do; counting takes none: the runner does it between two steps. */
-  async *operate(operation: Operation, signal: AbortSignal): AsyncGenerator<OperationEvent> {
+  operate(operation: Operation, signal: AbortSignal): AsyncGenerator<OperationEvent> {
     const { owner = false } = operation.request;
     const enter = (patience: AbortSignal) =>
       operation.op === 'count' ? this.#enterCounting() : this.#enterRow(owner, patience);
-    yield* this.#serve<OperationEvent>(owner, signal, enter, (runner) => this.#work(runner, operation, signal));
+    return this.#serve<OperationEvent>(owner, signal, enter, (runner) => this.#work(runner, operation, signal));
   }
 
   async *#work(

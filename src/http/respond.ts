@@ -22,28 +22,59 @@ interface Answer {
  * library holds the first piece back for a millisecond in case a second one comes.
  */
 export async function respond(context: HttpContext, { events, reply, streaming, headers }: Answer): Promise<Response> {
-  let head = '';
-  let last: ChatEvent | undefined;
-  while (last === undefined || last.type === 'accepted' || last.type === 'started') {
-    last = await nextEvent(events);
-    head += reply.frames(last);
-  }
-  for (const [name, value] of Object.entries(headers())) context.header(name, value);
-  if (!streaming) {
-    while (!isLast(last)) {
+  let stream: ServerResponse | undefined;
+  try {
+    let head = '';
+    let last: ChatEvent | undefined;
+    while (last === undefined || last.type === 'accepted' || last.type === 'started') {
       last = await nextEvent(events);
-      reply.frames(last);
+      head += reply.frames(last);
     }
-    await events.next();
-    if (last.type === 'cancelled')
-      throw new DarkbloomError('cancelled', 'The client left before the answer was complete.');
-    return context.json(reply.body());
+    for (const [name, value] of Object.entries(headers())) context.header(name, value);
+    if (!streaming) return await wholeBody(context, events, reply, last);
+    stream = beginStream(context);
+    await writeStream(stream, { head, events, reply, last });
+    return RESPONSE_ALREADY_SENT;
+  } finally {
+    await events.return?.(); // whoever makes them ends with it, whatever went wrong here
+    stream?.end();
   }
+}
+
+async function wholeBody(
+  context: HttpContext,
+  events: AsyncIterator<ChatEvent>,
+  reply: Reply,
+  first: ChatEvent,
+): Promise<Response> {
+  let last = first;
+  while (!isLast(last)) {
+    last = await nextEvent(events);
+    reply.frames(last);
+  }
+  await events.next();
+  if (last.type === 'cancelled')
+    throw new DarkbloomError('cancelled', 'The client left before the answer was complete.');
+  return context.json(reply.body());
+}
+
+function beginStream(context: HttpContext): ServerResponse {
   context.header('Content-Type', 'text/event-stream');
   context.header('Cache-Control', 'no-cache');
   context.header('Connection', 'keep-alive');
   const { outgoing } = context.env;
   outgoing.setHeaders(context.newResponse(null).headers);
+  return outgoing;
+}
+
+interface Begun extends Pick<Answer, 'events' | 'reply'> {
+  /** What is to be written of the events so far. */
+  head: string;
+  last: ChatEvent;
+}
+
+/** What goes wrong from here on is told in the stream. */
+async function writeStream(outgoing: ServerResponse, { head, events, reply, last }: Begun): Promise<void> {
   try {
     await write(outgoing, head);
     const ended = isLast(last);
@@ -53,11 +84,7 @@ export async function respond(context: HttpContext, { events, reply, streaming, 
     if (ended) await events.next();
   } catch (error) {
     await write(outgoing, reply.failure(toFailure(error)));
-  } finally {
-    await events.return?.(); // whoever makes them ends with it, whatever went wrong here
-    outgoing.end();
   }
-  return RESPONSE_ALREADY_SENT;
 }
 
 /** Resolves when there is room for more. To a client that has left nothing is written. */

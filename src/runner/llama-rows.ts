@@ -26,13 +26,15 @@ export class LlamaRows {
     return new LlamaSampler(this.#native, this.#vocabulary, options, seed);
   }
 
-  step(feeds: readonly Feed[]): Promise<(Choice | Error | undefined)[]> {
+  step(feeds: readonly Feed[], computed?: () => void): Promise<(Choice | Error | undefined)[]> {
     return this.#inTurn(async () => {
       const results = new Map<Feed, Choice | Error | undefined>();
       for (const batch of this.#batchesOf(feeds)) {
         const outputs = await this.#timed(batch, () => this.#decode(batch));
         this.#copying.clear();
-        const choices = await Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+        const choosing = Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
+        computed?.();
+        const choices = await choosing;
         batch.forEach((feed, index) => results.set(feed, choices[index]));
       }
       return feeds.map((feed) => results.get(feed));

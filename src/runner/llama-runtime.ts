@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Token } from 'node-llama-cpp';
 import type { LoadOrder } from '../runner-protocol/messages.js';
 import { defaultThreads, KV_TYPES, memoryOf, openModel, switchOf } from './llama-model.js';
@@ -21,12 +22,13 @@ export async function openRuntime(
   progress?: () => void,
 ): Promise<Runtime> {
   const { llama, model } = await openModel(order, log, progress);
+  const threads = order.threads ?? defaultThreads(llama);
   const kvType = KV_TYPES[order.kvType ?? 'f16'];
   const context = await model.createContext({
     sequences: order.rows,
     contextSize: Math.min(order.contextTokens, model.trainContextSize),
     batchSize: READ_TOKENS + order.rows,
-    threads: order.threads ?? defaultThreads(llama),
+    threads,
     flashAttention: switchOf(order.flashAttention),
     experimentalKvCacheKeyType: kvType,
     experimentalKvCacheValueType: kvType,
@@ -58,7 +60,8 @@ export async function openRuntime(
     bytesOf: (token) => vocabulary.tell(token).bytes,
     isEnd: (token) => model.isEogToken(token as Token),
     createSampler: (options, seed) => rows.createSampler(options, seed),
-    step: (feeds) => rows.step(feeds),
+    computesOnAllCores: llama.gpu === false && threads >= availableParallelism(),
+    step: (feeds, computed) => rows.step(feeds, computed),
     cut: (row, length) => rows.cut(row, length),
     copy: (from, to) => rows.copy(from, to),
     save: (row, length) => rows.save(row, length),

@@ -1,21 +1,34 @@
 import type { RequestMessage } from '../runner-protocol/messages.js';
 
-/** What steps wrote waits for the next one's when the last news left less than this ago: nobody sees the difference of a
- *  hundredth of a second, and each message wakes the daemon, which takes the runtime's threads off their cores. */
+/** News that can wait do not leave more often than this: nobody sees the difference of a hundredth of a second, and each
+ *  message wakes the daemon, which takes the runtime's threads off their cores. */
 const TELL_EVERY_MS = 10;
+/** News wait for the next rest of the runtime's threads if that is not further away than this, by the last step. */
+const NEAR_MS = 40;
 
-/** What the loop has to tell, until it leaves. */
+interface OutboxOptions {
+  send: (messages: RequestMessage[]) => void;
+  /** The runtime's threads have all the cores: whoever is woken while they compute holds them up. */
+  computesOnAllCores: boolean;
+  /** Milliseconds of a clock that never goes back. */
+  now?: () => number;
+}
+
+/**
+ * What the loop has to tell, until it leaves. Where the runtime's threads have all the cores, what can wait leaves when
+ * they rest next, while the next step's tokens are chosen: the daemon then works on a core that nobody else wants.
+ */
 export class Outbox {
-  readonly #send: (messages: RequestMessage[]) => void;
+  readonly #options: OutboxOptions;
   readonly #now: () => number;
   #messages: RequestMessage[] = [];
   #urgent = false;
   #sentAt = -Infinity;
+  #stepAt = -Infinity;
 
-  /** `now`: milliseconds of a clock that never goes back. */
-  constructor(send: (messages: RequestMessage[]) => void, now: () => number = () => performance.now()) {
-    this.#send = send;
-    this.#now = now;
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** A beginning or an end, or an answer's first text: it leaves with the step. */
@@ -24,7 +37,7 @@ export class Outbox {
     this.#urgent = true;
   }
 
-  /** More of an answer. */
+  /** More of an answer: it can wait. */
   putMore(message: RequestMessage): void {
     this.#messages.push(message);
   }
@@ -33,14 +46,25 @@ export class Outbox {
     return this.#messages.length === 0;
   }
 
-  /** To be called after each step. */
-  sendIfDue(): void {
-    if (this.#urgent || this.#now() - this.#sentAt >= TELL_EVERY_MS) this.send();
+  /** To be called after each step: that a step was done is told also when there is nothing else to tell. */
+  stepDone(): void {
+    const now = this.#now();
+    const restIsNear = this.#options.computesOnAllCores && now - this.#stepAt <= NEAR_MS;
+    this.#stepAt = now;
+    if (this.#urgent || (!restIsNear && this.#isDue)) this.send();
   }
 
-  /** Also when there is nothing to tell: that a step was done. */
+  /** To be called in the midst of a step, when all is computed and tokens are being chosen. */
+  threadsRest(): void {
+    if (!this.isEmpty && this.#isDue) this.send();
+  }
+
+  get #isDue(): boolean {
+    return this.#now() - this.#sentAt >= TELL_EVERY_MS;
+  }
+
   send(): void {
-    this.#send(this.#messages);
+    this.#options.send(this.#messages);
     this.#messages = [];
     this.#urgent = false;
     this.#sentAt = this.#now();

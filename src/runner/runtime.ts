@@ -66,10 +66,13 @@ export interface Runtime {
   /** @throws DarkbloomError `invalid_request` for a biased token that the vocabulary has not, `unprocessable` for a
    *  grammar that cannot be compiled. */
   createSampler(options: SamplerOptions, seed: number): Sampler;
-  /** One batch: adds the tokens to their rows, which must be in ascending order.
+  /** The threads that compute leave no core of the machine to others. */
+  readonly computesOnAllCores: boolean;
+  /** One batch: adds the tokens to their rows, which must be in ascending order. `computed`: called when tokens are being
+   *  chosen, while nothing is computed; several times where one batch is not enough.
    *  Returns for each the token that was chosen, or why none was.
    *  @throws Error when the batch failed; what these rows then hold is not known. */
-  step(feeds: readonly Feed[]): Promise<readonly (Choice | Error | undefined)[]>;
+  step(feeds: readonly Feed[], computed?: () => void): Promise<readonly (Choice | Error | undefined)[]>;
   /** The row holds its first `length` tokens and forgets the others. */
   cut(row: number, length: number): void;
   /** `to` holds what `from` holds. */

@@ -50,7 +50,7 @@ export class Sequences {
     this.#rows = runtime.cutsAnywhere
       ? new Rows(runtime, new PrefixStore(prefixMemory))
       : new CheckpointedRows(runtime, new Checkpoints(prefixMemory));
-    this.#outbox = new Outbox(send);
+    this.#outbox = new Outbox({ send, computesOnAllCores: runtime.computesOnAllCores });
     this.#template = new PromptTemplate(runtime.template, runtime.controlTokens);
   }
 
@@ -182,7 +182,7 @@ export class Sequences {
     if (readsOrRests && !this.#outbox.isEmpty) this.#outbox.send(); // either may take long
     if (batch.length > 0) {
       await this.#step(batch);
-      this.#outbox.sendIfDue();
+      this.#outbox.stepDone();
     }
     await this.#rows.keepMarked();
     if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
@@ -242,7 +242,8 @@ export class Sequences {
   async #step(batch: readonly Work[]): Promise<void> {
     this.#steps++;
     try {
-      const chosen = await this.#runtime.step(batch.map(({ feed }) => feed));
+      const feeds = batch.map(({ feed }) => feed);
+      const chosen = await this.#runtime.step(feeds, () => this.#outbox.threadsRest());
       batch.forEach(({ sequence, feed }, index) => this.#took(sequence, feed, chosen[index]));
     } catch (error) {
       for (const { sequence } of batch) this.#fail(sequence, error, true);

@@ -225,6 +225,22 @@ describe.each([true, false])('what fails before the first content (as a stream: 
     });
   });
 
+  test('ends whoever makes the events, also where the fault is in the writing of the answer', async () => {
+    const play = new Play(ACCEPTED, STARTED, text('Hel'), DONE);
+    const app = createApp(silentLog());
+    app.post('/v1/chat/completions', (context) => {
+      const facts = { requestId: 'id', created: 1, model: 'tiny', includeUsage: false, maxTokens: undefined };
+      const headers = () => {
+        throw new TypeError('no headers');
+      };
+      return respond(context, { events: play.events, reply: openAiChat.reply(facts), streaming, headers });
+    });
+    const response = await overAPort(app, '/v1/chat/completions', { method: 'POST' });
+    expect(response.status).toBe(500);
+    await play.ended;
+    expect(play.seen).toEqual(['accepted', 'started', 'text']);
+  });
+
   test('is our fault where the events just stop', async () => {
     const response = await request(new Play(ACCEPTED), { streaming });
     expect(response.status).toBe(500);

@@ -12,17 +12,17 @@ describe('what the loop has to tell', () => {
   beforeEach(() => {
     now = 1_000;
     sent = [];
-    outbox = new Outbox(
-      (messages) => sent.push(messages),
-      () => now,
-    );
+    outbox = open(false);
   });
+
+  const open = (computesOnAllCores: boolean) =>
+    new Outbox({ send: (messages) => sent.push(messages), computesOnAllCores, now: () => now });
 
   /** A step that brought `word` at this time. */
   const step = (at: number, word: string) => {
     now = at;
     outbox.putMore(text(word));
-    outbox.sendIfDue();
+    outbox.stepDone();
   };
 
   test('steps that take long leave one by one', () => {
@@ -39,17 +39,56 @@ describe('what the loop has to tell', () => {
     step(1_000, 'a');
     step(1_001, 'b');
     outbox.put(text('first of another'));
-    outbox.sendIfDue();
+    outbox.stepDone();
     expect(sent).toEqual([[text('a')], [text('b'), text('first of another')]]);
     step(1_002, 'c');
     expect(sent).toHaveLength(2);
     expect(outbox.isEmpty).toBe(false);
   });
 
+  describe('where the threads that compute have all the cores', () => {
+    beforeEach(() => {
+      outbox = open(true);
+      outbox.stepDone();
+      sent = [];
+    });
+
+    test('waits until they rest, if that will be soon', () => {
+      step(1_025, 'a');
+      expect(sent).toEqual([]);
+      now = 1_049;
+      outbox.threadsRest();
+      expect(sent).toEqual([[text('a')]]);
+    });
+
+    test('does not wait where steps are long', () => {
+      step(1_100, 'a');
+      expect(sent).toEqual([[text('a')]]);
+    });
+
+    test('does not wait when it is urgent', () => {
+      step(1_025, 'a');
+      outbox.put(text('first of another'));
+      outbox.stepDone();
+      expect(sent).toEqual([[text('a'), text('first of another')]]);
+    });
+
+    test('leaves no more often than elsewhere, and nothing is told when there is nothing', () => {
+      step(1_025, 'a');
+      now = 1_030;
+      outbox.threadsRest();
+      outbox.threadsRest();
+      step(1_031, 'b');
+      now = 1_036;
+      outbox.threadsRest();
+      expect(sent).toEqual([[text('a')]]);
+    });
+  });
+
   test('that a step was done is told without any text as well', () => {
-    outbox.sendIfDue();
+    outbox.stepDone();
     now += 10;
-    outbox.sendIfDue();
+    outbox.stepDone();
     expect(sent).toEqual([[], []]);
   });
 });

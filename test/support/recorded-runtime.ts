@@ -10,9 +10,9 @@ export function recorded(runtime: Runtime) {
   let saves = 0;
   const watched: Runtime = {
     ...runtime,
-    step: (feeds) => {
+    step: (feeds, computed) => {
       batches.push(feeds.map(({ row, tokens }) => ({ row, tokens: tokens.length })));
-      return runtime.step(feeds);
+      return runtime.step(feeds, computed);
     },
     copy: (from, to) => {
       copies.push({ from, to });
