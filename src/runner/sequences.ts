@@ -20,7 +20,10 @@ import { Rows } from './rows.js';
 import { Sequence, type Ending } from './sequence.js';
 import { readingShares } from './step-plan.js';
 
-/** So many steps a gap between rows is left open after a move failed. */
+/** Steps for which a gap between rows is left open: where others wait for a row, the next one fills it without a move,
+ *  which copies all that a row has room for. */
+const GAP_STEPS = 1;
+/** So many steps it is left open after a move failed. */
 const FAILED_MOVE_STEPS = 256;
 /** A beginning in common with a prompt that is being read is waited for from so many tokens on. */
 const WORTH_WAITING_TOKENS = 128;
@@ -40,7 +43,7 @@ export class Sequences {
   /** In order of arrival. */
   readonly #active = new Map<number, Sequence>();
   #steps = 0;
-  #movesFrom = 0;
+  #gapSteps = 0;
   #looping = false;
   #news = false;
   #wake: (() => void) | undefined;
@@ -219,9 +222,10 @@ export class Sequences {
   }
 
   async #closeGaps(): Promise<void> {
-    while (this.#rows.hasGap && this.#steps >= this.#movesFrom) {
+    this.#gapSteps = this.#rows.hasGap ? this.#gapSteps + 1 : 0;
+    while (this.#rows.hasGap && this.#gapSteps > GAP_STEPS) {
       const move = await this.#rows.compact().catch(() => undefined); // a gap makes steps slower, nothing worse
-      if (move === undefined) this.#movesFrom = this.#steps + FAILED_MOVE_STEPS;
+      if (move === undefined) this.#gapSteps = -FAILED_MOVE_STEPS;
       else for (const sequence of this.#active.values()) if (sequence.row === move.from) sequence.moveTo(move.to);
     }
   }
