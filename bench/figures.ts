@@ -67,7 +67,7 @@ function ttftMs({ sentMs, textMs }: RequestRecord): number {
 /** How long a token took, over every so many in a row: those of fast steps come several at once. */
 const STEPS = 16;
 
-export function stepsMs({ textMs }: Pick<RequestRecord, 'textMs'>): number[] {
+export function stepsMs({ textMs }: RequestRecord): number[] {
   return textMs.slice(STEPS).map((time, index) => (time - (textMs[index] ?? time)) / STEPS);
 }
 

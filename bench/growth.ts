@@ -71,7 +71,7 @@ async function growWithPrompt(
       add('prompt', `${counted} tokens`, {
         ttftMs,
         promptTokensPerSecond: (counted / ttftMs) * 1_000,
-        stepMs: median(stepsMs({ textMs })),
+        stepMs: median(stepsMs(request)),
       });
     }
   } finally {

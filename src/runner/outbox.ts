@@ -51,7 +51,8 @@ export class Outbox {
     const now = this.#now();
     const restIsNear = this.#options.computesOnAllCores && now - this.#stepAt <= NEAR_MS;
     this.#stepAt = now;
-    if (this.#urgent || (!restIsNear && this.#isDue)) this.send();
+    const waits = restIsNear && !this.isEmpty;
+    if (this.#urgent || (!waits && this.#isDue)) this.send();
   }
 
   /** To be called in the midst of a step, when all is computed and tokens are being chosen. */

@@ -73,6 +73,12 @@ describe('what the loop has to tell', () => {
       expect(sent).toEqual([[text('a'), text('first of another')]]);
     });
 
+    test('nothing waits for nothing: that a step was done is told, however near the rest is', () => {
+      now = 1_025;
+      outbox.stepDone();
+      expect(sent).toEqual([[]]);
+    });
+
     test('leaves no more often than elsewhere, and nothing is told when there is nothing', () => {
       step(1_025, 'a');
       now = 1_030;
