@@ -1,5 +1,8 @@
 /** Batches of one size that are remembered. */
 const REMEMBERED = 9;
+/** So many of a size are needed to say what it costs: the first ones also pay for memory that is touched for the first
+ *  time and for kernels that are compiled. */
+const TELLING = 3;
 /** Of so many steps one is computed the way that seemed dearer: contexts grow, and other work comes and goes. */
 const LOOK_AGAIN_STEPS = 64;
 /** Nobody looks again where the other way was so much dearer. */
@@ -8,7 +11,8 @@ const HOPELESS = 1.5;
 /**
  * What batches cost, learned from those that were computed. On a CPU two rows with one token each may take longer together
  * than one after the other: for one row the runtime has a routine of its own that is bound by the memory alone, and the
- * one for several pays from three or four rows on (docs/performance.md). On a GPU rows together cost what one costs.
+ * one for several pays from three or four rows on (docs/performance.md). On a GPU rows together cost what one costs, and
+ * nobody asks.
  */
 export class BatchCosts {
   /** Milliseconds of the last batches, by how many rows with one token each they had. */
@@ -27,8 +31,8 @@ export class BatchCosts {
   /** Whether so many rows, each with one token, are to be computed one after another in this step. */
   apart(rows: number): boolean {
     if (rows < 2) return false;
-    const together = this.#typical(rows);
-    const single = this.#typical(1);
+    const together = this.#least(rows);
+    const single = this.#least(1);
     if (together === undefined) return false;
     if (single === undefined) return rows === 2; // so that it is known
     const ratio = (rows * single) / together;
@@ -39,9 +43,9 @@ export class BatchCosts {
     return looksAgain ? !isBest : isBest;
   }
 
-  /** The median: a batch that was held up says nothing of its size. */
-  #typical(rows: number): number | undefined {
-    const sorted = this.#recent.get(rows)?.toSorted((a, b) => a - b);
-    return sorted?.[sorted.length >> 1];
+  /** The shortest of those remembered: whatever holds a batch up, it only ever makes it longer. */
+  #least(rows: number): number | undefined {
+    const recent = this.#recent.get(rows);
+    return recent === undefined || recent.length < TELLING ? undefined : Math.min(...recent);
   }
 }

@@ -1,7 +1,8 @@
-import { BatchCosts } from './batch-costs.js';
-import { LlamaSampler } from './llama-sampler.js';
+import type { BatchCosts } from './batch-costs.js';
+import { LlamaSampler, type SamplingParts } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import type { Native } from './native-context.js';
+import { NativeSamplers } from './native-samplers.js';
 import type { Choice, Feed, Sampler, SamplerOptions, SavedRow } from './runtime.js';
 
 /** llama.cpp takes −1 for "to the end". */
@@ -10,20 +11,22 @@ const TO_THE_END = -1;
 /** The rows of a context, one call at a time. */
 export class LlamaRows {
   readonly #native: Native;
-  readonly #vocabulary: Vocabulary;
+  readonly #sampling: SamplingParts;
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
-  readonly #costs = new BatchCosts();
+  /** Absent where rows together always cost what one costs. */
+  readonly #costs: BatchCosts | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(native: Native, vocabulary: Vocabulary) {
+  constructor(native: Native, vocabulary: Vocabulary, costs: BatchCosts | undefined) {
     this.#native = native;
-    this.#vocabulary = vocabulary;
+    this.#sampling = { native, samplers: new NativeSamplers(native.createSampler), vocabulary };
+    this.#costs = costs;
   }
 
   createSampler(options: SamplerOptions, seed: number): Sampler {
-    return new LlamaSampler(this.#native, this.#vocabulary, options, seed);
+    return new LlamaSampler(this.#sampling, options, seed);
   }
 
   step(feeds: readonly Feed[], computed?: () => void): Promise<(Choice | Error | undefined)[]> {
@@ -44,7 +47,7 @@ export class LlamaRows {
   /** What is to be computed alone takes a batch of its own; one token is never cut, and may lie beside others. */
   #batchesOf(feeds: readonly Feed[]): Feed[][] {
     const [ones, together] = partition(feeds, ({ alone, tokens }) => alone === true && tokens.length > 1);
-    const apart = together.every(isOneToken) && this.#costs.apart(together.length);
+    const apart = together.every(isOneToken) && this.#costs?.apart(together.length) === true;
     const rest = apart ? together.map((feed) => [feed]) : [together];
     return [...rest, ...ones.map((feed) => [feed])].filter((batch) => batch.length > 0);
   }
@@ -52,7 +55,7 @@ export class LlamaRows {
   async #timed<T>(batch: readonly Feed[], decode: () => Promise<T>): Promise<T> {
     const begun = performance.now();
     const result = await decode();
-    if (batch.every(isOneToken)) this.#costs.learn(batch.length, performance.now() - begun);
+    if (batch.every(isOneToken)) this.#costs?.learn(batch.length, performance.now() - begun);
     return result;
   }
 
@@ -114,6 +117,7 @@ export class LlamaRows {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#last;
+    this.#sampling.samplers.dispose();
   }
 
   /** Begins when the call before has ended. */

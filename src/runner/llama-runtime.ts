@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Token } from 'node-llama-cpp';
 import type { LoadOrder } from '../runner-protocol/messages.js';
+import { BatchCosts } from './batch-costs.js';
 import { defaultThreads, KV_TYPES, memoryOf, openModel, switchOf } from './llama-model.js';
 import { LlamaRows } from './llama-rows.js';
 import {
@@ -37,7 +38,11 @@ export async function openRuntime(
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const vocabulary = vocabularyOf(model, controlTokensOf(model));
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary);
+  const rows = new LlamaRows(
+    nativeOf(llama, model, context),
+    vocabulary,
+    llama.gpu === false ? new BatchCosts() : undefined,
+  );
   return {
     facts: {
       contextTokens: context.contextSize,

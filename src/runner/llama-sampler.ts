@@ -3,6 +3,7 @@ import type { TokenLogprob } from '../inference/types.js';
 import type { GenerateOrder } from '../runner-protocol/messages.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import type { Native, NativeGrammarState, NativeSampler, SamplerConfig } from './native-context.js';
+import type { NativeSamplers } from './native-samplers.js';
 import type { Choice, Sampler, SamplerOptions } from './runtime.js';
 
 /** The last tokens of an answer that penalties look at. */
@@ -11,8 +12,16 @@ const PENALTY_WINDOW_TOKENS = 4_096;
 /** OpenAI's bias that forbids a token. */
 const FORBIDDEN = -100;
 
+/** What all samplers of a model share. */
+export interface SamplingParts {
+  native: Native;
+  samplers: NativeSamplers;
+  vocabulary: Vocabulary;
+}
+
 export class LlamaSampler implements Sampler {
   readonly #native: Native;
+  readonly #samplers: NativeSamplers;
   readonly #vocabulary: Vocabulary;
   readonly #topLogprobs: number | undefined;
   readonly #config: SamplerConfig;
@@ -24,15 +33,17 @@ export class LlamaSampler implements Sampler {
   /** What penalties look at. */
   readonly #chosen: number[] = [];
   #grammar: NativeGrammarState | undefined;
+  #disposed = false;
 
-  constructor(native: Native, vocabulary: Vocabulary, options: SamplerOptions, seed: number) {
+  constructor({ native, samplers, vocabulary }: SamplingParts, options: SamplerOptions, seed: number) {
     this.#native = native;
+    this.#samplers = samplers;
     this.#vocabulary = vocabulary;
     this.#topLogprobs = options.topLogprobs;
     this.#config = samplerConfig(options.sampling, seed);
     this.#bias = biasOf(options.logitBias, vocabulary.size);
-    this.#sampler = native.createSampler();
-    this.#reader = options.topLogprobs === undefined ? undefined : native.createSampler();
+    this.#sampler = samplers.take();
+    this.#reader = options.topLogprobs === undefined ? undefined : samplers.take();
     this.#reader?.applyConfig({ temperature: 0 });
     try {
       this.constrain(options.grammar);
@@ -112,8 +123,10 @@ export class LlamaSampler implements Sampler {
   }
 
   dispose(): void {
-    this.#sampler.dispose();
-    this.#reader?.dispose();
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#samplers.giveBack(this.#sampler);
+    if (this.#reader !== undefined) this.#samplers.giveBack(this.#reader);
   }
 }
 

@@ -232,6 +232,21 @@ describe('a seed', () => {
     expect(a?.text).not.toBe(c?.text);
   });
 
+  test('gives the same text again, whatever others asked for in between', async () => {
+    const wanted = [ask(11, 'go'), ask(0, 'go'), ask(1, 'go')];
+    const before = await runOrders(runtime, wanted, 1);
+    const others: Partial<GenerateOrder>[] = [
+      { sampling: { ...PLAINLY, seed: 11, presencePenalty: 1.5, frequencyPenalty: 1, repetitionPenalty: 1.3 } },
+      { sampling: { ...PLAINLY, seed: 11, minP: 0.5, topP: 0.3, topK: 2 } },
+      { sampling: GREEDY, logitBias: only(byteToken(0x61)), topLogprobs: 3 },
+      { sampling: { ...PLAINLY, seed: 11 }, grammar: 'root ::= [a-z]{60}' },
+    ];
+    for (const extra of others) {
+      await runOrders(runtime, Array<Omit<GenerateOrder, 'id'>>(4).fill(order(extra)), 4);
+      expect((await runOrders(runtime, wanted, 1)).map(({ text }) => text)).toEqual(before.map(({ text }) => text));
+    }
+  });
+
   test('gives the same text alone and beside others that read and write, with quantized weights on a CPU', async () => {
     const model = { modelPath: quantizedModel(), rows: 8, contextTokens: 1_024, threads: 1, gpuLayers: 0 };
     const quantized = await openRuntime({ type: 'load', ...model }, () => undefined);
