@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { environment } from '../src/config.js';
-import { poolThreads } from '../src/engine/runner-process.js';
+import { computingEnvironment } from '../src/engine/runner-process.js';
 import type { LoadOrder, LoadReport } from './load-process.js';
 import type { Plan, Recording } from './plan.js';
 import type { TargetSpec } from './target.js';
@@ -15,18 +15,18 @@ export class LoadGenerator {
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
 
-  private constructor(threads: number) {
+  private constructor(more: Readonly<Record<string, string>>) {
     this.#child = fork(MAIN, [], {
       serialization: 'advanced',
       execArgv: [],
-      env: { ...environment, UV_THREADPOOL_SIZE: String(threads) },
+      env: { ...environment, ...more },
     });
     this.#exited = once(this.#child, 'exit').then(() => undefined);
   }
 
   /** Starts the process, and with it a model when the target is one. */
   static async open(spec: TargetSpec): Promise<LoadGenerator> {
-    const generator = new LoadGenerator(spec.kind === 'raw' ? poolThreads(spec.model.rows) : 4);
+    const generator = new LoadGenerator(spec.kind === 'raw' ? computingEnvironment(spec.model.rows) : {});
     try {
       await generator.#order({ type: 'open', spec });
       return generator;

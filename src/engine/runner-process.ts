@@ -66,17 +66,19 @@ interface RunnerOptions {
 }
 
 /**
- * How many libuv threads a process has that steps a model. Where CPU threads compute, one: for each step the runtime makes
- * them anew from the pool thread that asks, they wait for each other by spinning, and beside sleeping pool threads Linux
- * puts two of them on one core, which makes a step last up to twice as long (docs/performance.md).
+ * What a process that steps a model needs in its environment before it starts.
+ *
+ * One libuv thread where CPU threads compute: for each step the runtime makes these anew from the pool thread that asks,
+ * they wait for each other by spinning, and beside sleeping pool threads Linux puts two of them on one core, which makes a
+ * step last up to twice as long. And glibc is asked to lay large allocations, the weights and the KV cache among them, on
+ * huge pages where the system gives them on request: a step of one row is 5 % faster, and not by chance slower for a
+ * process's life (docs/performance.md).
  */
-export function poolThreads(rows: number): number {
-  return process.platform === 'darwin' ? rows + SPARE_POOL_THREADS : 1;
+export function computingEnvironment(rows: number): Readonly<Record<string, string>> {
+  return process.platform === 'darwin'
+    ? { UV_THREADPOOL_SIZE: String(rows + SPARE_POOL_THREADS) }
+    : { UV_THREADPOOL_SIZE: '1', GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' };
 }
-
-/** Asks glibc to lay large allocations, the weights and the KV cache among them, on huge pages where the system gives them
- *  on request: a step of one row is 5 % faster, and not by chance slower for a process's life (docs/performance.md). */
-const LARGE_PAGES = process.platform === 'linux' ? { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' } : {};
 
 /** The parent's end of one runner. */
 export class RunnerProcess {
@@ -101,7 +103,7 @@ export class RunnerProcess {
   private constructor(order: LoadOrder, { environment, longestSilenceMs, clock, log, signal }: RunnerOptions) {
     this.#log = log;
     this.#child = fork(RUNNER_MAIN, [], {
-      env: { ...environment, ...LARGE_PAGES, UV_THREADPOOL_SIZE: String(poolThreads(order.rows)) },
+      env: { ...environment, ...computingEnvironment(order.rows) },
       execArgv: [],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'], // the library writes to standard error what requests hold
