@@ -124,7 +124,8 @@ function raggedAgainstBetter(series: readonly Series[]): number[] | undefined {
   );
 }
 
-export type Verdict = 'aim met' | 'met' | 'not met' | 'not measured';
+/** `within scatter`: the median misses the floor, and the interval reaches it. Of few repeats that says little. */
+export type Verdict = 'aim met' | 'met' | 'within scatter' | 'not met' | 'not measured';
 
 export interface Judged {
   name: string;
@@ -136,21 +137,23 @@ export interface Judged {
   verdict: Verdict;
 }
 
-/** By the median; how sure that is, the interval says. */
+/** By the median. A floor is missed where the whole 90 % interval of the median misses it. */
 export function judge(series: readonly Series[], floors: readonly Floor[] = FLOORS): Judged[] {
   return floors.map(({ values, ...floor }) => {
     const measured = values(series);
     const summary = measured === undefined ? undefined : medianInterval(measured);
-    return { ...floor, measured: summary, verdict: verdictOf(floor, summary?.median) };
+    return { ...floor, measured: summary, verdict: verdictOf(floor, summary) };
   });
 }
 
 function verdictOf(
   { better, floor, aim }: Pick<Floor, 'better' | 'floor' | 'aim'>,
-  value: number | undefined,
+  measured: Spread | undefined,
 ): Verdict {
-  if (value === undefined || Number.isNaN(value)) return 'not measured';
-  const reaches = (bound: number) => (better === 'higher' ? value >= bound : value <= bound);
-  if (reaches(aim)) return 'aim met';
-  return reaches(floor) ? 'met' : 'not met';
+  if (measured === undefined || Number.isNaN(measured.median)) return 'not measured';
+  const { median, low, high } = measured;
+  const reaches = (value: number, bound: number) => (better === 'higher' ? value >= bound : value <= bound);
+  if (reaches(median, aim)) return 'aim met';
+  if (reaches(median, floor)) return 'met';
+  return reaches(better === 'higher' ? high : low, floor) ? 'within scatter' : 'not met';
 }

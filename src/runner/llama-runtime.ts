@@ -14,6 +14,7 @@ import {
 import { nativeOf } from './native-context.js';
 import type { Runtime } from './runtime.js';
 import { READ_TOKENS } from './step-plan.js';
+import { warmUp } from './warm-up.js';
 
 /** Loads a model and takes all its rows.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
@@ -43,10 +44,11 @@ export async function openRuntime(
     vocabulary,
     llama.gpu === false ? new BatchCosts() : undefined,
   );
+  const size = { rows: order.rows, contextTokens: context.contextSize };
+  if (llama.gpu !== false) await warmUp(rows, size);
   return {
     facts: {
-      contextTokens: context.contextSize,
-      rows: order.rows,
+      ...size,
       device: llama.gpu === false ? 'cpu' : llama.gpu,
       gpuLayers: model.gpuLayers,
       memoryBytes: await memoryOf(llama),

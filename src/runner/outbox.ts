@@ -42,8 +42,16 @@ export class Outbox {
     this.#messages.push(message);
   }
 
-  get isEmpty(): boolean {
-    return this.#messages.length === 0;
+  /** To be called before a step that reads prompts, which may take long. That a request has begun is told after it where
+   *  the daemon would take a core from those who read. */
+  beforeReading(): void {
+    const canWait = this.#options.computesOnAllCores && this.#messages.every(({ type }) => type === 'started');
+    if (!canWait) this.beforeRest();
+  }
+
+  /** To be called when there will be nothing to compute for a while. */
+  beforeRest(): void {
+    if (this.#messages.length > 0) this.send();
   }
 
   /** To be called after each step: that a step was done is told also when there is nothing else to tell. */
@@ -51,13 +59,13 @@ export class Outbox {
     const now = this.#now();
     const restIsNear = this.#options.computesOnAllCores && now - this.#stepAt <= NEAR_MS;
     this.#stepAt = now;
-    const waits = restIsNear && !this.isEmpty;
+    const waits = restIsNear && this.#messages.length > 0;
     if (this.#urgent || (!waits && this.#isDue)) this.send();
   }
 
   /** To be called in the midst of a step, when all is computed and tokens are being chosen. */
   threadsRest(): void {
-    if (!this.isEmpty && this.#isDue) this.send();
+    if (this.#messages.length > 0 && this.#isDue) this.send();
   }
 
   get #isDue(): boolean {

@@ -181,8 +181,8 @@ export class Sequences {
     await this.#claimRows();
     await this.#closeGaps();
     const batch = this.#nextBatch();
-    const readsOrRests = batch.length === 0 || batch.some(({ feed }) => feed.tokens.length > 1);
-    if (readsOrRests && !this.#outbox.isEmpty) this.#outbox.send(); // either may take long
+    if (batch.length === 0) this.#outbox.beforeRest();
+    else if (batch.some(({ feed }) => feed.tokens.length > 1)) this.#outbox.beforeReading();
     if (batch.length > 0) {
       await this.#step(batch);
       this.#outbox.stepDone();

@@ -34,6 +34,21 @@ test.each([
   expect(verdict('first token, 8 streams, HTTP ÷ server', all)).toBe(expected);
 });
 
+test('a median that misses a floor, with an interval that reaches it, is no miss and not said to be met', () => {
+  const ratios = [0.98, 0.99, 0.99, 0.995, 1.02, 1.03];
+  const all = (by: readonly number[], load: string, who: string, figure: string) => [
+    series(load, who, figure, ...by),
+    series(load, 'llama-server', figure, ...by.map(() => 1)),
+  ];
+  expect(verdict('steady, 8 streams, runner ÷ server', all(ratios, 'steady-8', 'runner', 'tokensPerSecond'))).toBe(
+    'within scatter',
+  );
+  const slower = ratios.map((ratio) => 2 - ratio);
+  expect(
+    verdict('first token, known prefix of 1,500, HTTP ÷ server', all(slower, 'prefix', 'http', 'warmTtftMs')),
+  ).toBe('within scatter');
+});
+
 test('ragged traffic is held against the server that was faster in each repeat', () => {
   const all = [
     series('ragged', 'http', 'tokensPerSecond', 100, 100),

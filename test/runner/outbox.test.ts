@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { RequestMessage } from '../../src/runner-protocol/messages.js';
 import { Outbox } from '../../src/runner/outbox.js';
 
+const started: RequestMessage = { type: 'started', id: 1, promptTokens: 9, cachedTokens: 0 };
 const text = (word: string): RequestMessage => ({ type: 'text', id: 1, text: word });
 
 describe('what the loop has to tell', () => {
@@ -43,7 +44,18 @@ describe('what the loop has to tell', () => {
     expect(sent).toEqual([[text('a')], [text('b'), text('first of another')]]);
     step(1_002, 'c');
     expect(sent).toHaveLength(2);
-    expect(outbox.isEmpty).toBe(false);
+    outbox.beforeRest();
+    expect(sent[2]).toEqual([text('c')]);
+  });
+
+  test('what is there leaves before prompts are read or nothing is computed, and nothing is told when there is nothing', () => {
+    outbox.put(started);
+    outbox.beforeReading();
+    outbox.putMore(text('a'));
+    outbox.beforeRest();
+    outbox.beforeReading();
+    outbox.beforeRest();
+    expect(sent).toEqual([[started], [text('a')]]);
   });
 
   describe('where the threads that compute have all the cores', () => {
@@ -71,6 +83,18 @@ describe('what the loop has to tell', () => {
       outbox.put(text('first of another'));
       outbox.stepDone();
       expect(sent).toEqual([[text('a'), text('first of another')]]);
+    });
+
+    test('that a request has begun is told when its prompt was read; texts do not wait for that', () => {
+      outbox.put(started);
+      outbox.beforeReading();
+      expect(sent).toEqual([]);
+      outbox.putMore(text('of another'));
+      outbox.beforeReading();
+      expect(sent).toEqual([[started, text('of another')]]);
+      outbox.put(started);
+      outbox.stepDone();
+      expect(sent[1]).toEqual([started]);
     });
 
     test('nothing waits for nothing: that a step was done is told, however near the rest is', () => {

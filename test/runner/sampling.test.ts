@@ -239,7 +239,7 @@ describe('a seed', () => {
       { sampling: { ...PLAINLY, seed: 11, presencePenalty: 1.5, frequencyPenalty: 1, repetitionPenalty: 1.3 } },
       { sampling: { ...PLAINLY, seed: 11, minP: 0.5, topP: 0.3, topK: 2 } },
       { sampling: GREEDY, logitBias: only(byteToken(0x61)), topLogprobs: 3 },
-      { sampling: { ...PLAINLY, seed: 11 }, grammar: 'root ::= [a-z]{60}' },
+      { sampling: { ...PLAINLY, seed: 11 }, format: { type: 'json' } },
     ];
     for (const extra of others) {
       await runOrders(runtime, Array<Omit<GenerateOrder, 'id'>>(4).fill(order(extra)), 4);
