@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
-import { getLlama, LlamaLogLevel, type LlamaContextSequence, type LlamaModel, type Token } from 'node-llama-cpp';
+import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import { Admission } from '../src/engine/admission.js';
+import { openModel } from '../src/runner/llama-model.js';
 import { Mailbox } from '../src/util/mailbox.js';
 import { SAMPLING, type ModelOrder, type Target, type TargetEvent, type TargetRequest } from './target.js';
 
@@ -38,8 +39,8 @@ export class RawTarget implements Target {
   }
 
   static async start({ path, rows, contextTokens, threads }: ModelOrder): Promise<RawTarget> {
-    const llama = await getLlama({ build: 'never', skipDownload: true, maxThreads: 0, logLevel: LlamaLogLevel.error });
-    const model = await llama.loadModel({ modelPath: path });
+    const order = { type: 'load', modelPath: path, rows, contextTokens, threads } as const;
+    const { llama, model } = await openModel(order, () => undefined);
     const context = await model.createContext({
       sequences: rows,
       contextSize: contextTokens,
