@@ -68,7 +68,7 @@ interface RunnerOptions {
 /**
  * What a process that steps a model needs in its environment before it starts.
  *
- * One libuv thread where CPU threads compute: for each step the runtime makes these anew from the pool thread that asks,
+ * One libuv thread everywhere but on a Mac: for each step a CPU's threads are made anew by the pool thread that asks,
  * they wait for each other by spinning, and beside sleeping pool threads Linux puts two of them on one core, which makes a
  * step last up to twice as long. And glibc is asked to lay large allocations, the weights and the KV cache among them, on
  * huge pages where the system gives them on request: a step of one row is 5 % faster, and not by chance slower for a

@@ -1,7 +1,7 @@
 /** Batches of one size that are remembered. */
 const REMEMBERED = 9;
-/** So many of a size are needed to say what it costs: the first ones also pay for memory that is touched for the first
- *  time and for kernels that are compiled. */
+/** So many of a size are needed to say what it costs: the first ones also pay for memory that is touched for the
+ *  first time. */
 const TELLING = 3;
 /** Of so many steps one is computed the way that seemed dearer: contexts grow, and other work comes and goes. */
 const LOOK_AGAIN_STEPS = 64;
@@ -11,7 +11,7 @@ const HOPELESS = 1.5;
 /**
  * What batches cost, learned from those that were computed. On a CPU two rows with one token each may take longer together
  * than one after the other: for one row the runtime has a routine of its own that is bound by the memory alone, and the
- * one for several pays from three or four rows on (docs/performance.md). On a GPU rows together cost what one costs, and
+ * one for several pays from three rows on (docs/performance.md). On a GPU rows together cost what one costs, and
  * nobody asks.
  */
 export class BatchCosts {

@@ -14,7 +14,7 @@ export class LlamaRows {
   readonly #sampling: SamplingParts;
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
-  /** Absent where rows together always cost what one costs. */
+  /** Absent where a GPU computes: there rows are never computed apart. */
   readonly #costs: BatchCosts | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;

@@ -14,7 +14,6 @@ import {
 import { nativeOf } from './native-context.js';
 import type { Runtime } from './runtime.js';
 import { READ_TOKENS } from './step-plan.js';
-import { warmUp } from './warm-up.js';
 
 /** Loads a model and takes all its rows.
  *  @throws Error of the runtime, when the file cannot be loaded or memory is short. */
@@ -39,16 +38,13 @@ export async function openRuntime(
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const vocabulary = vocabularyOf(model, controlTokensOf(model));
-  const rows = new LlamaRows(
-    nativeOf(llama, model, context),
-    vocabulary,
-    llama.gpu === false ? new BatchCosts() : undefined,
-  );
-  const size = { rows: order.rows, contextTokens: context.contextSize };
-  if (llama.gpu !== false) await warmUp(rows, size);
+  const onCpu = llama.gpu === false || model.gpuLayers === 0;
+  const costs = onCpu ? new BatchCosts() : undefined;
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary, costs);
   return {
     facts: {
-      ...size,
+      contextTokens: context.contextSize,
+      rows: order.rows,
       device: llama.gpu === false ? 'cpu' : llama.gpu,
       gpuLayers: model.gpuLayers,
       memoryBytes: await memoryOf(llama),
@@ -67,7 +63,7 @@ export async function openRuntime(
     bytesOf: (token) => vocabulary.tell(token).bytes,
     isEnd: (token) => model.isEogToken(token as Token),
     createSampler: (options, seed) => rows.createSampler(options, seed),
-    computesOnAllCores: llama.gpu === false && threads >= availableParallelism(),
+    computesOnAllCores: onCpu && threads >= availableParallelism(),
     step: (feeds, computed) => rows.step(feeds, computed),
     cut: (row, length) => rows.cut(row, length),
     copy: (from, to) => rows.copy(from, to),

@@ -10,6 +10,7 @@ import { openEmbedder, type Embedder } from './llama-embedder.js';
 import { openRuntime } from './llama-runtime.js';
 import type { Runtime } from './runtime.js';
 import { failureOf, Sequences } from './sequences.js';
+import { warmUp } from './warm-up.js';
 
 /**
  * The child process: one model, its rows, its loop. It ends when its parent does (the channel closes), whatever it was
@@ -69,7 +70,8 @@ async function load(order: LoadOrder): Promise<void> {
       embeddings = new Embeddings(embedder, progress);
     } else {
       const answering = await openRuntime(order, log, progress);
-      runtime = answering;
+      runtime = answering; // it is closed also when it ends in what follows
+      if (answering.facts.gpuLayers > 0) await warmUp(answering);
       sequences = new Sequences(answering, order.prefixMemory, (messages) => send({ type: 'step', messages }));
     }
     send({ type: 'ready', facts: runtime.facts });

@@ -8,6 +8,7 @@ import type { NativeSampler } from './native-context.js';
 export class NativeSamplers {
   readonly #create: () => NativeSampler;
   readonly #idle: NativeSampler[] = [];
+  #disposed = false;
 
   constructor(create: () => NativeSampler) {
     this.#create = create;
@@ -20,12 +21,14 @@ export class NativeSamplers {
 
   /** Nothing may be running on it. */
   giveBack(sampler: NativeSampler): void {
-    // All of it goes with what is no longer named, but random numbers begin anew only with another seed.
+    if (this.#disposed) return sampler.dispose();
+    // A config drops what it does not name; the generator of random numbers is made anew only for another seed than the last.
     for (const seed of [0, 1]) sampler.applyConfig({ temperature: 0, seed });
     this.#idle.push(sampler);
   }
 
   dispose(): void {
+    this.#disposed = true;
     for (const sampler of this.#idle.splice(0)) sampler.dispose();
   }
 }

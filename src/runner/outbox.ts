@@ -42,11 +42,10 @@ export class Outbox {
     this.#messages.push(message);
   }
 
-  /** To be called before a step that reads prompts, which may take long. That a request has begun is told after it where
-   *  the daemon would take a core from those who read. */
+  /** To be called before a step that reads prompts, which may take long. That a request has begun is told after that step
+   *  where the daemon would take a core from those who read. */
   beforeReading(): void {
-    const canWait = this.#options.computesOnAllCores && this.#messages.every(({ type }) => type === 'started');
-    if (!canWait) this.beforeRest();
+    if (this.#tellsOfAnswers || !this.#options.computesOnAllCores) this.beforeRest();
   }
 
   /** To be called when there will be nothing to compute for a while. */
@@ -63,9 +62,14 @@ export class Outbox {
     if (this.#urgent || (!waits && this.#isDue)) this.send();
   }
 
-  /** To be called in the midst of a step, when all is computed and tokens are being chosen. */
+  /** To be called in the midst of a step, when a batch is computed and tokens are being chosen. That a request has begun
+   *  goes with what the step brings. */
   threadsRest(): void {
-    if (this.#messages.length > 0 && this.#isDue) this.send();
+    if (this.#tellsOfAnswers && this.#isDue) this.send();
+  }
+
+  get #tellsOfAnswers(): boolean {
+    return this.#messages.some(({ type }) => type !== 'started');
   }
 
   get #isDue(): boolean {

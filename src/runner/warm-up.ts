@@ -1,35 +1,29 @@
 import { GREEDY } from '../inference/types.js';
-import type { ModelFacts } from '../runner-protocol/messages.js';
-import type { Feed, Runtime } from './runtime.js';
+import type { Runtime } from './runtime.js';
 
-/** A prompt from which on the runtimes take their kernels for many tokens at once. */
-const PROMPT_TOKENS = 64;
+/** For this many the runtimes take the kernels that they take for a long prompt. */
+const PROMPT_TOKENS = 128;
 /** Every vocabulary has it. */
 const ANY_TOKEN = 0;
 
 /**
- * Computes what answers are made of: a prompt, one row, and all rows together. A GPU brings weights in and compiles
- * kernels when they are first used; what takes seconds then is done when the model is loaded, and a model that does not
- * fit says so. The rows are empty before and after.
+ * Computes what every answer is made of, a prompt and one token after it. A GPU brings weights in and compiles kernels when
+ * they are first used: what takes long then belongs to the load, and a model that cannot be computed with says so there.
+ * The row is empty before and after.
  * @throws Error when a batch fails.
  */
-export async function warmUp(
-  runtime: Pick<Runtime, 'createSampler' | 'step' | 'cut'>,
-  { rows, contextTokens }: Pick<ModelFacts, 'rows' | 'contextTokens'>,
-): Promise<void> {
+export async function warmUp(runtime: Pick<Runtime, 'facts' | 'createSampler' | 'step' | 'cut'>): Promise<void> {
+  const promptTokens = Math.min(PROMPT_TOKENS, runtime.facts.contextTokens - 1);
   const sampler = runtime.createSampler({ sampling: GREEDY, logitBias: {} }, 0);
-  const feed = (row: number, tokens: number): Feed => ({
-    row,
-    position: 0,
-    tokens: Array<number>(tokens).fill(ANY_TOKEN),
-    sampler: row === 0 ? sampler : undefined,
-  });
-  const oneForEach = Array.from({ length: rows }, (_, row) => feed(row, 1));
   try {
-    for (const feeds of [[feed(0, Math.min(PROMPT_TOKENS, contextTokens))], [feed(0, 1)], oneForEach]) {
-      await runtime.step(feeds);
-      for (const { row } of feeds) runtime.cut(row, 0);
+    for (const [position, tokens] of [
+      [0, Array<number>(promptTokens).fill(ANY_TOKEN)],
+      [promptTokens, [ANY_TOKEN]],
+    ] as const) {
+      const [chosen] = await runtime.step([{ row: 0, position, tokens, sampler }]);
+      if (chosen instanceof Error) throw chosen;
     }
+    runtime.cut(0, 0);
   } finally {
     sampler.dispose();
   }

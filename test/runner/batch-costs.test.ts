@@ -51,7 +51,7 @@ describe('batches of one token for each row', () => {
     expect(share(steps(costs, 2, 500, ms).slice(50), 'apart')).toBeGreaterThan(0.9);
   });
 
-  test('the first batch of a size, for which kernels are compiled, says nothing', () => {
+  test('the first batch of a size, which touches memory for the first time, says nothing', () => {
     const costs = new BatchCosts();
     const seen = new Set<number>();
     const ms = (rows: number) => (seen.has(rows) ? 4 : (seen.add(rows), 600));

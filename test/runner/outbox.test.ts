@@ -85,7 +85,7 @@ describe('what the loop has to tell', () => {
       expect(sent).toEqual([[text('a'), text('first of another')]]);
     });
 
-    test('that a request has begun is told when its prompt was read; texts do not wait for that', () => {
+    test('that a request has begun is told after the first step that reads its prompt; texts do not wait for that', () => {
       outbox.put(started);
       outbox.beforeReading();
       expect(sent).toEqual([]);
@@ -93,8 +93,12 @@ describe('what the loop has to tell', () => {
       outbox.beforeReading();
       expect(sent).toEqual([[started, text('of another')]]);
       outbox.put(started);
+      now += 100;
+      outbox.threadsRest();
+      expect(sent).toHaveLength(1);
+      outbox.put(text('first'));
       outbox.stepDone();
-      expect(sent[1]).toEqual([started]);
+      expect(sent[1]).toEqual([started, text('first')]);
     });
 
     test('nothing waits for nothing: that a step was done is told, however near the rest is', () => {

@@ -28,19 +28,18 @@ async function opened<T>(modelPath: string, contextTokens: number, use: (runtime
 }
 
 describe('warming up', () => {
-  test('computes a prompt, one row, and all rows together', async () => {
+  test('computes a prompt and a token after it', async () => {
     const batches: (readonly Feed[])[] = [];
     await opened(quantizedModel(), 512, async (runtime) => {
       const step = (feeds: readonly Feed[]) => {
         batches.push(feeds);
         return runtime.step(feeds);
       };
-      await warmUp({ ...runtime, step }, runtime.facts);
+      await warmUp({ ...runtime, step });
     });
-    expect(batches.map((feeds) => feeds.map(({ row, tokens }) => `${row}:${tokens.length}`))).toEqual([
-      ['0:64'],
-      ['0:1'],
-      ['0:1', '1:1', '2:1'],
+    expect(batches).toMatchObject([
+      [{ row: 0, position: 0, tokens: { length: 128 } }],
+      [{ row: 0, position: 128, tokens: { length: 1 } }],
     ]);
   });
 
@@ -52,13 +51,13 @@ describe('warming up', () => {
     await opened(model(), 512, async (runtime) => {
       const before = await runOrders(runtime, asked, 1);
       for (let row = 0; row < 3; row++) runtime.cut(row, 0);
-      await warmUp(runtime, runtime.facts);
+      await warmUp(runtime);
       const after = await runOrders(runtime, asked, 1);
       expect(after.map(({ text }) => text)).toEqual(before.map(({ text }) => text));
     });
   });
 
   test('fits into the smallest context', async () => {
-    await opened(quantizedModel(), 16, (runtime) => warmUp(runtime, runtime.facts));
+    await opened(quantizedModel(), 16, warmUp);
   });
 });
