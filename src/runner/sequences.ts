@@ -177,7 +177,7 @@ export class Sequences {
 
   async #turn(): Promise<void> {
     this.#news = false;
-    this.#endCancelled();
+    if (this.#endCancelled()) this.#outbox.send(); // whoever waits for a row does not wait for this step as well
     await this.#claimRows();
     await this.#closeGaps();
     const batch = this.#nextBatch();
@@ -191,8 +191,11 @@ export class Sequences {
     if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
   }
 
-  #endCancelled(): void {
-    for (const sequence of this.#active.values()) if (sequence.cancelled) this.#fail(sequence, cancelled());
+  /** Returns whether there were any. */
+  #endCancelled(): boolean {
+    const left = [...this.#active.values()].filter((sequence) => sequence.cancelled);
+    for (const sequence of left) this.#fail(sequence, cancelled());
+    return left.length > 0;
   }
 
   async #claimRows(): Promise<void> {

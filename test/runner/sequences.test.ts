@@ -107,6 +107,24 @@ test('after a cancel at most one more token is written, and the row is free befo
   expect(outbox.ended(2)).toMatchObject({ type: 'done', completionTokens: 3 });
 });
 
+test('that a cancelled request has ended is told before others take their next step', async () => {
+  const { sequences, outbox, batches } = await open({ rows: 2, contextTokens: 512 });
+  let stepsAtCancel = 0;
+  let stepsAtEnd = 0;
+  outbox.onMessage = (message) => {
+    if (message.type === 'text' && message.id === 1 && texts(outbox.of(1)) === 10) {
+      sequences.cancel(1);
+      stepsAtCancel = batches.length;
+    }
+    if (message.type === 'failed') stepsAtEnd = batches.length;
+  };
+  sequences.start(order(1));
+  sequences.start(order(2, { maxTokens: 60 }));
+  await outbox.untilEnded(1, 2);
+  expect(stepsAtCancel).toBeGreaterThanOrEqual(10);
+  expect(stepsAtEnd).toBe(stepsAtCancel);
+});
+
 test('a row whose reader takes nothing stands still after the read-ahead, and goes on when it reads', async () => {
   const { sequences, outbox } = await open({ rows: 2, contextTokens: 512 });
   sequences.start(order(1, { maxTokens: READ_AHEAD * 2 }));
