@@ -1,4 +1,4 @@
-import type { BatchCosts } from './batch-costs.js';
+import { BatchCosts } from './batch-costs.js';
 import { LlamaSampler, type SamplingParts } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import type { Native } from './native-context.js';
@@ -8,6 +8,16 @@ import type { Choice, Feed, Sampler, SamplerOptions, SavedRow } from './runtime.
 /** llama.cpp takes −1 for "to the end". */
 const TO_THE_END = -1;
 
+/** From here on llama.cpp's CPU backend shares out one row's attention among its threads when the row is alone in a batch,
+ *  and adds up what they found: other sums than beside others. */
+const SHARED_ATTENTION_POSITION = 256;
+
+/** How a context is computed. */
+export interface Computing {
+  /** By threads of the CPU; 0: on a GPU. */
+  cpuThreads: number;
+}
+
 /** The rows of a context, one call at a time. */
 export class LlamaRows {
   readonly #native: Native;
@@ -16,13 +26,15 @@ export class LlamaRows {
   readonly #copying = new Set<number>();
   /** Absent where a GPU computes: there rows are never computed apart. */
   readonly #costs: BatchCosts | undefined;
+  readonly #sharesAttention: boolean;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(native: Native, vocabulary: Vocabulary, costs: BatchCosts | undefined) {
+  constructor(native: Native, vocabulary: Vocabulary, { cpuThreads }: Computing) {
     this.#native = native;
     this.#sampling = { native, samplers: new NativeSamplers(native.createSampler), vocabulary };
-    this.#costs = costs;
+    this.#costs = cpuThreads === 0 ? undefined : new BatchCosts();
+    this.#sharesAttention = cpuThreads > 1;
   }
 
   createSampler(options: SamplerOptions, seed: number): Sampler {
@@ -44,9 +56,12 @@ export class LlamaRows {
     });
   }
 
-  /** What is to be computed alone takes a batch of its own; one token is never cut, and may lie beside others. */
+  /** What is to be computed alone takes a batch of its own. One token is never cut, and may lie beside others where its
+   *  attention is the same there. */
   #batchesOf(feeds: readonly Feed[]): Feed[][] {
-    const [ones, together] = partition(feeds, ({ alone, tokens }) => alone === true && tokens.length > 1);
+    const differs = ({ tokens, position }: Feed) =>
+      tokens.length > 1 || (this.#sharesAttention && position >= SHARED_ATTENTION_POSITION);
+    const [ones, together] = partition(feeds, (feed) => feed.alone === true && differs(feed));
     const apart = together.every(isOneToken) && this.#costs?.apart(together.length) === true;
     const rest = apart ? together.map((feed) => [feed]) : [together];
     return [...rest, ...ones.map((feed) => [feed])].filter((batch) => batch.length > 0);

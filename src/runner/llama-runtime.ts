@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Token } from 'node-llama-cpp';
 import type { LoadOrder } from '../runner-protocol/messages.js';
-import { BatchCosts } from './batch-costs.js';
 import { defaultThreads, KV_TYPES, memoryOf, openModel, switchOf } from './llama-model.js';
 import { LlamaRows } from './llama-rows.js';
 import {
@@ -39,8 +38,7 @@ export async function openRuntime(
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const vocabulary = vocabularyOf(model, controlTokensOf(model));
   const onCpu = llama.gpu === false || model.gpuLayers === 0;
-  const costs = onCpu ? new BatchCosts() : undefined;
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary, costs);
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary, { cpuThreads: onCpu ? threads : 0 });
   return {
     facts: {
       contextTokens: context.contextSize,
