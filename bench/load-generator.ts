@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { environment } from '../src/config.js';
-import { computingEnvironment } from '../src/engine/runner-process.js';
+import { computingEnvironment } from '../src/engine/computing-environment.js';
 import type { LoadOrder, LoadReport } from './load-process.js';
 import type { Plan, Recording } from './plan.js';
 import type { TargetSpec } from './target.js';

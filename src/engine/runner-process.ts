@@ -18,6 +18,7 @@ import {
 import type { Clock } from '../util/clock.js';
 import { Mailbox } from '../util/mailbox.js';
 import { PACKAGE_ROOT } from '../util/version.js';
+import { computingEnvironment } from './computing-environment.js';
 import { SilenceWatch } from './silence-watch.js';
 
 const RUNNER_MAIN = join(PACKAGE_ROOT, 'dist/runner/main.js');
@@ -25,8 +26,6 @@ const RUNNER_MAIN = join(PACKAGE_ROOT, 'dist/runner/main.js');
 const CLOSE_TIMEOUT_MS = 5_000;
 /** Between ending it and giving it up: a process stuck in a call to a disk that is gone does not end. */
 const KILL_TIMEOUT_MS = 5_000;
-/** On a Mac the pool of libuv threads samples one token for each row at once, beside the runtime's own work. */
-const SPARE_POOL_THREADS = 4;
 
 /** Prompt tokens from which on their reading tells a speed, beside a prefix that was not read. */
 const TELLING_TOKENS = 64;
@@ -63,21 +62,6 @@ interface RunnerOptions {
   log: Log;
   /** Aborted: a load that is under way is given up, and its process ended. */
   signal: AbortSignal;
-}
-
-/**
- * What a process that steps a model needs in its environment before it starts.
- *
- * One libuv thread everywhere but on a Mac: for each step a CPU's threads are made anew by the pool thread that asks,
- * they wait for each other by spinning, and beside sleeping pool threads Linux puts two of them on one core, which makes a
- * step last up to twice as long. And glibc is asked to lay large allocations, the weights and the KV cache among them, on
- * huge pages where the system gives them on request: a step of one row is 5 % faster, and not by chance slower for a
- * process's life (docs/performance.md).
- */
-export function computingEnvironment(rows: number): Readonly<Record<string, string>> {
-  return process.platform === 'darwin'
-    ? { UV_THREADPOOL_SIZE: String(rows + SPARE_POOL_THREADS) }
-    : { UV_THREADPOOL_SIZE: '1', GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' };
 }
 
 /** The parent's end of one runner. */

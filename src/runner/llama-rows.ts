@@ -12,12 +12,6 @@ const TO_THE_END = -1;
  *  and adds up what they found: other sums than beside others. */
 const SHARED_ATTENTION_POSITION = 256;
 
-/** How a context is computed. */
-export interface Computing {
-  /** By threads of the CPU; 0: on a GPU. */
-  cpuThreads: number;
-}
-
 /** The rows of a context, one call at a time. */
 export class LlamaRows {
   readonly #native: Native;
@@ -30,7 +24,8 @@ export class LlamaRows {
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(native: Native, vocabulary: Vocabulary, { cpuThreads }: Computing) {
+  /** `cpuThreads`: those that compute; 0 where a GPU does. */
+  constructor(native: Native, vocabulary: Vocabulary, cpuThreads: number) {
     this.#native = native;
     this.#sampling = { native, samplers: new NativeSamplers(native.createSampler), vocabulary };
     this.#costs = cpuThreads === 0 ? undefined : new BatchCosts();

@@ -38,7 +38,7 @@ export async function openRuntime(
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const vocabulary = vocabularyOf(model, controlTokensOf(model));
   const onCpu = llama.gpu === false || model.gpuLayers === 0;
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary, { cpuThreads: onCpu ? threads : 0 });
+  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary, onCpu ? threads : 0);
   return {
     facts: {
       contextTokens: context.contextSize,

@@ -12,8 +12,9 @@ export interface Feed {
   tokens: readonly number[];
   /** Chooses the token that follows the last of these; absent: none is wanted. */
   sampler: Sampler | undefined;
-  /** Computed as if there were no others in the step: the library cuts what lies together in one batch into pieces of
-   *  one length, and where a prompt is cut, its numbers are rounded otherwise. Takes a pass of its own. */
+  /** Computed as if there were no others in the step, in a pass of its own where others would change how its numbers are
+   *  rounded: the library cuts what lies together in one batch into pieces of one length, and shares out the attention of
+   *  a row that is alone among a CPU's threads. */
   alone?: boolean;
 }
 

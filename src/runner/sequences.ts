@@ -177,25 +177,22 @@ export class Sequences {
 
   async #turn(): Promise<void> {
     this.#news = false;
-    if (this.#endCancelled()) this.#outbox.send(); // whoever waits for a row does not wait for this step as well
+    this.#endCancelled();
     await this.#claimRows();
     await this.#closeGaps();
     const batch = this.#nextBatch();
-    if (batch.length === 0) this.#outbox.beforeRest();
-    else if (batch.some(({ feed }) => feed.tokens.length > 1)) this.#outbox.beforeReading();
-    if (batch.length > 0) {
-      await this.#step(batch);
-      this.#outbox.stepDone();
-    }
+    const rests = batch.length === 0;
+    if (rests) this.#outbox.beforeRest();
+    else await this.#step(batch);
     await this.#rows.keepMarked();
-    if (batch.length === 0 && this.#active.size > 0 && !this.#news) await this.#untilNews();
+    if (rests && this.#active.size > 0 && !this.#news) await this.#untilNews();
   }
 
-  /** Returns whether there were any. */
-  #endCancelled(): boolean {
+  /** Their ends are told at once: whoever waits for a row does not wait for the next step as well. */
+  #endCancelled(): void {
     const left = [...this.#active.values()].filter((sequence) => sequence.cancelled);
     for (const sequence of left) this.#fail(sequence, cancelled());
-    return left.length > 0;
+    if (left.length > 0) this.#outbox.send();
   }
 
   async #claimRows(): Promise<void> {
@@ -248,6 +245,7 @@ export class Sequences {
 
   async #step(batch: readonly Work[]): Promise<void> {
     this.#steps++;
+    if (batch.some(({ feed }) => feed.tokens.length > 1)) this.#outbox.beforeReading();
     try {
       const feeds = batch.map(({ feed }) => feed);
       const chosen = await this.#runtime.step(feeds, () => this.#outbox.threadsRest());
@@ -255,6 +253,7 @@ export class Sequences {
     } catch (error) {
       for (const { sequence } of batch) this.#fail(sequence, error, true);
     }
+    this.#outbox.stepDone();
   }
 
   #took(sequence: Sequence, feed: Feed, chosen: Choice | Error | undefined): void {

@@ -15,14 +15,14 @@ const ANY_TOKEN = 0;
 export async function warmUp(runtime: Pick<Runtime, 'facts' | 'createSampler' | 'step' | 'cut'>): Promise<void> {
   const promptTokens = Math.min(PROMPT_TOKENS, runtime.facts.contextTokens - 1);
   const sampler = runtime.createSampler({ sampling: GREEDY, logitBias: {} }, 0);
+  const compute = async (position: number, tokens: number) => {
+    const feed = { row: 0, position, tokens: Array<number>(tokens).fill(ANY_TOKEN), sampler };
+    const [chosen] = await runtime.step([feed]);
+    if (chosen instanceof Error) throw chosen;
+  };
   try {
-    for (const [position, tokens] of [
-      [0, Array<number>(promptTokens).fill(ANY_TOKEN)],
-      [promptTokens, [ANY_TOKEN]],
-    ] as const) {
-      const [chosen] = await runtime.step([{ row: 0, position, tokens, sampler }]);
-      if (chosen instanceof Error) throw chosen;
-    }
+    await compute(0, promptTokens);
+    await compute(promptTokens, 1);
     runtime.cut(0, 0);
   } finally {
     sampler.dispose();
