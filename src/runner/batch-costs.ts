@@ -20,7 +20,7 @@ export class BatchCosts {
   /** Steps since the way that seemed dearer was tried, by rows. */
   readonly #since = new Map<number, number>();
 
-  /** A batch of so many rows, each with one token, took so long. */
+  /** A batch of so many neighbouring rows, each with one token, took so long. */
   learn(rows: number, ms: number): void {
     const recent = this.#recent.get(rows) ?? [];
     recent.push(ms);
@@ -31,8 +31,8 @@ export class BatchCosts {
   /** Whether so many rows, each with one token, are to be computed one after another in this step. */
   apart(rows: number): boolean {
     if (rows < 2) return false;
-    const together = this.#least(rows);
-    const single = this.#least(1);
+    const together = this.expected(rows);
+    const single = this.expected(1);
     if (together === undefined) return false;
     if (single === undefined) return rows === 2; // so that it is known
     const ratio = (rows * single) / together;
@@ -43,8 +43,9 @@ export class BatchCosts {
     return looksAgain ? !isBest : isBest;
   }
 
-  /** The shortest of those remembered: whatever holds a batch up, it only ever makes it longer. */
-  #least(rows: number): number | undefined {
+  /** Milliseconds of a batch of so many rows: the shortest of those remembered, for whatever holds a batch up, it only
+   *  ever makes it longer. `undefined`: not known yet. */
+  expected(rows: number): number | undefined {
     const recent = this.#recent.get(rows);
     return recent === undefined || recent.length < TELLING ? undefined : Math.min(...recent);
   }

@@ -1,4 +1,5 @@
 import { BatchCosts } from './batch-costs.js';
+import { idleRowsBetween } from './idle-rows.js';
 import { LlamaSampler, type SamplingParts } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import type { Native } from './native-context.js';
@@ -12,24 +13,39 @@ const TO_THE_END = -1;
  *  and adds up what they found: other sums than beside others. */
 const SHARED_ATTENTION_POSITION = 256;
 
+/** Any token does for a row that is only fed along. */
+const MEANINGLESS = 0;
+
+interface Options {
+  native: Native;
+  vocabulary: Vocabulary;
+  /** CPU threads that compute; 0 where a GPU does. */
+  cpuThreads: number;
+  /** Rows can be cut after any token. */
+  cutsAnywhere: boolean;
+}
+
 /** The rows of a context, one call at a time. */
 export class LlamaRows {
   readonly #native: Native;
   readonly #sampling: SamplingParts;
   /** Rows that a copy reads or writes with the next batch; until then their bytes are not what they seem. */
   readonly #copying = new Set<number>();
+  /** Tokens that each row holds; none where it is not named. */
+  readonly #lengths = new Map<number, number>();
   /** Absent where a GPU computes: there rows are never computed apart. */
   readonly #costs: BatchCosts | undefined;
   readonly #sharesAttention: boolean;
+  readonly #cutsAnywhere: boolean;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  /** `cpuThreads`: those that compute; 0 where a GPU does. */
-  constructor(native: Native, vocabulary: Vocabulary, cpuThreads: number) {
+  constructor({ native, vocabulary, cpuThreads, cutsAnywhere }: Options) {
     this.#native = native;
     this.#sampling = { native, samplers: new NativeSamplers(native.createSampler), vocabulary };
     this.#costs = cpuThreads === 0 ? undefined : new BatchCosts();
     this.#sharesAttention = cpuThreads > 1;
+    this.#cutsAnywhere = cutsAnywhere;
   }
 
   createSampler(options: SamplerOptions, seed: number): Sampler {
@@ -40,7 +56,7 @@ export class LlamaRows {
     return this.#inTurn(async () => {
       const results = new Map<Feed, Choice | Error | undefined>();
       for (const batch of this.#batchesOf(feeds)) {
-        const outputs = await this.#timed(batch, () => this.#decode(batch));
+        const outputs = await this.#decode(batch);
         this.#copying.clear();
         const choosing = Promise.all(batch.map(({ sampler }, index) => this.#sample(outputs[index], sampler)));
         computed?.();
@@ -62,22 +78,36 @@ export class LlamaRows {
     return [...rest, ...ones.map((feed) => [feed])].filter((batch) => batch.length > 0);
   }
 
-  async #timed<T>(batch: readonly Feed[], decode: () => Promise<T>): Promise<T> {
-    const begun = performance.now();
-    const result = await decode();
-    if (batch.every(isOneToken)) this.#costs?.learn(batch.length, performance.now() - begun);
-    return result;
-  }
-
   async #decode(batch: readonly Feed[]): Promise<(number | undefined)[]> {
     const { context } = this.#native;
-    context.initBatch(batch.reduce((sum, { tokens }) => sum + tokens.length, 0));
-    const outputs = batch.map(({ row, position, tokens, sampler }) => {
-      const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
-      return context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
+    const along = this.#fedAlong(batch);
+    const all = [...batch, ...along].sort((a, b) => a.row - b.row);
+    context.initBatch(all.reduce((sum, { tokens }) => sum + tokens.length, 0));
+    const outputs = new Map(all.map((feed) => [feed, this.#add(feed)]));
+    const begun = performance.now();
+    try {
+      await context.decodeBatch();
+    } finally {
+      for (const { row, position } of along) this.cut(row, position);
+    }
+    if (all.every(isOneToken) && areNeighbours(all)) this.#costs?.learn(all.length, performance.now() - begun);
+    for (const { row, position, tokens } of batch) this.#lengths.set(row, position + tokens.length);
+    return batch.map((feed) => outputs.get(feed));
+  }
+
+  /** Returns where in the batch the output is, if there is to be one. */
+  #add({ row, position, tokens, sampler }: Feed): number | undefined {
+    const outputsAt = sampler === undefined ? [] : [tokens.length - 1];
+    return this.#native.context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
+  }
+
+  #fedAlong(batch: readonly Feed[]): Feed[] {
+    if (!this.#cutsAnywhere || !batch.every(isOneToken)) return [];
+    const lengthOf = (row: number) => this.#lengths.get(row) ?? 0;
+    const rows = batch.map(({ row }) => row);
+    return idleRowsBetween(rows, lengthOf, this.#costs).map((row) => {
+      return { row, position: lengthOf(row), tokens: [MEANINGLESS], sampler: undefined };
     });
-    await context.decodeBatch();
-    return outputs;
   }
 
   async #sample(output: number | undefined, sampler: Sampler | undefined): Promise<Choice | Error | undefined> {
@@ -91,6 +121,7 @@ export class LlamaRows {
 
   cut(row: number, length: number): void {
     if (this.#closed) return;
+    this.#lengths.set(row, Math.min(length, this.#lengths.get(row) ?? 0));
     if (this.#native.context.removeTokenCellsFromSequence(row, length, TO_THE_END)) return;
     throw new Error(`Row ${row} cannot be cut after ${length} tokens.`);
   }
@@ -99,6 +130,7 @@ export class LlamaRows {
     return this.#inTurn(async () => {
       await this.#native.context.copySequenceStateFromOtherSequence(to, from);
       this.#copying.add(from).add(to);
+      this.#lengths.set(to, this.#lengths.get(from) ?? 0);
     });
   }
 
@@ -117,7 +149,9 @@ export class LlamaRows {
         restore: (to: number) =>
           this.#inTurn(async () => {
             if (disposed || this.#copying.has(to)) return false;
-            return this.#native.context.restoreCheckpoint(state, length - 1, to);
+            const restored = await this.#native.context.restoreCheckpoint(state, length - 1, to);
+            if (restored) this.#lengths.set(to, length);
+            return restored;
           }),
       };
     });
@@ -141,6 +175,11 @@ export class LlamaRows {
 
 function isOneToken({ tokens }: Feed): boolean {
   return tokens.length === 1;
+}
+
+/** In ascending order, without a gap. */
+function areNeighbours(batch: readonly Feed[]): boolean {
+  return batch.every(({ row }, index) => row === (batch[0]?.row ?? 0) + index);
 }
 
 function partition<T>(all: readonly T[], belongs: (one: T) => boolean): [those: T[], others: T[]] {

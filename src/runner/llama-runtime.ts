@@ -38,7 +38,9 @@ export async function openRuntime(
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const vocabulary = vocabularyOf(model, controlTokensOf(model));
   const onCpu = llama.gpu === false || model.gpuLayers === 0;
-  const rows = new LlamaRows(nativeOf(llama, model, context), vocabulary, onCpu ? threads : 0);
+  const cutsAnywhere = !isHybrid && !isRecurrent && swaSize === undefined;
+  const native = nativeOf(llama, model, context);
+  const rows = new LlamaRows({ native, vocabulary, cpuThreads: onCpu ? threads : 0, cutsAnywhere });
   return {
     facts: {
       contextTokens: context.contextSize,
@@ -52,7 +54,7 @@ export async function openRuntime(
       bosToken: model.tokens.bosString ?? '',
       eosToken: model.tokens.eosString ?? '',
     },
-    cutsAnywhere: !isHybrid && !isRecurrent && swaSize === undefined,
+    cutsAnywhere,
     controlTokens: [...promptVocabulary.control.keys()],
     controlText: (token) => controlTexts.get(token),
     longestTokenBytes: longestTokenBytes(model),
