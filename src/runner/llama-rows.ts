@@ -1,10 +1,10 @@
-import { BatchCosts } from './batch-costs.js';
-import { idleRowsBetween } from './idle-rows.js';
+import type { BatchCosts, Shape } from './batch-costs.js';
+import { rowsToFill, stretchesOf } from './gaps.js';
 import { LlamaSampler, type SamplingParts } from './llama-sampler.js';
 import type { Vocabulary } from './llama-vocabulary.js';
 import type { Native } from './native-context.js';
 import { NativeSamplers } from './native-samplers.js';
-import type { Choice, Feed, Sampler, SamplerOptions, SavedRow } from './runtime.js';
+import { ANY_TOKEN, type Choice, type Feed, type Sampler, type SamplerOptions, type SavedRow } from './runtime.js';
 
 /** llama.cpp takes −1 for "to the end". */
 const TO_THE_END = -1;
@@ -13,12 +13,10 @@ const TO_THE_END = -1;
  *  and adds up what they found: other sums than beside others. */
 const SHARED_ATTENTION_POSITION = 256;
 
-/** Any token does for a row that is only fed along. */
-const MEANINGLESS = 0;
-
 interface Options {
   native: Native;
   vocabulary: Vocabulary;
+  costs: Pick<BatchCosts, 'learn' | 'expected' | 'apart'>;
   /** CPU threads that compute; 0 where a GPU does. */
   cpuThreads: number;
   /** Rows can be cut after any token. */
@@ -33,18 +31,17 @@ export class LlamaRows {
   readonly #copying = new Set<number>();
   /** Tokens that each row holds; none where it is not named. */
   readonly #lengths = new Map<number, number>();
-  /** Absent where a GPU computes: there rows are never computed apart. */
-  readonly #costs: BatchCosts | undefined;
-  readonly #sharesAttention: boolean;
+  readonly #costs: Options['costs'];
+  readonly #cpuThreads: number;
   readonly #cutsAnywhere: boolean;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor({ native, vocabulary, cpuThreads, cutsAnywhere }: Options) {
+  constructor({ native, vocabulary, costs, cpuThreads, cutsAnywhere }: Options) {
     this.#native = native;
     this.#sampling = { native, samplers: new NativeSamplers(native.createSampler), vocabulary };
-    this.#costs = cpuThreads === 0 ? undefined : new BatchCosts();
-    this.#sharesAttention = cpuThreads > 1;
+    this.#costs = costs;
+    this.#cpuThreads = cpuThreads;
     this.#cutsAnywhere = cutsAnywhere;
   }
 
@@ -68,12 +65,13 @@ export class LlamaRows {
   }
 
   /** What is to be computed alone takes a batch of its own. One token is never cut, and may lie beside others where its
-   *  attention is the same there. */
+   *  attention is the same there. On a GPU rows together cost what one costs, and nobody asks whether they are better apart. */
   #batchesOf(feeds: readonly Feed[]): Feed[][] {
+    const sharesAttention = this.#cpuThreads > 1;
     const differs = ({ tokens, position }: Feed) =>
-      tokens.length > 1 || (this.#sharesAttention && position >= SHARED_ATTENTION_POSITION);
+      tokens.length > 1 || (sharesAttention && position >= SHARED_ATTENTION_POSITION);
     const [ones, together] = partition(feeds, (feed) => feed.alone === true && differs(feed));
-    const apart = together.every(isOneToken) && this.#costs?.apart(together.length) === true;
+    const apart = this.#cpuThreads > 0 && together.every(isOneToken) && this.#costs.apart(shapeOf(together));
     const rest = apart ? together.map((feed) => [feed]) : [together];
     return [...rest, ...ones.map((feed) => [feed])].filter((batch) => batch.length > 0);
   }
@@ -85,12 +83,14 @@ export class LlamaRows {
     context.initBatch(all.reduce((sum, { tokens }) => sum + tokens.length, 0));
     const outputs = new Map(all.map((feed) => [feed, this.#add(feed)]));
     const begun = performance.now();
+    let forgotten: boolean[] = [];
     try {
       await context.decodeBatch();
     } finally {
-      for (const { row, position } of along) this.cut(row, position);
+      forgotten = along.map(({ row, position }) => context.removeTokenCellsFromSequence(row, position, TO_THE_END));
     }
-    if (all.every(isOneToken) && areNeighbours(all)) this.#costs?.learn(all.length, performance.now() - begun);
+    if (forgotten.includes(false)) throw new Error('What was fed along cannot be cut off.');
+    if (batch.every(isOneToken)) this.#costs.learn(shapeOf(all), performance.now() - begun);
     for (const { row, position, tokens } of batch) this.#lengths.set(row, position + tokens.length);
     return batch.map((feed) => outputs.get(feed));
   }
@@ -101,12 +101,13 @@ export class LlamaRows {
     return this.#native.context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
   }
 
+  /** A token for each row that fills a gap of this batch. It is cut off again before anyone else uses the context. */
   #fedAlong(batch: readonly Feed[]): Feed[] {
     if (!this.#cutsAnywhere || !batch.every(isOneToken)) return [];
     const lengthOf = (row: number) => this.#lengths.get(row) ?? 0;
     const rows = batch.map(({ row }) => row);
-    return idleRowsBetween(rows, lengthOf, this.#costs).map((row) => {
-      return { row, position: lengthOf(row), tokens: [MEANINGLESS], sampler: undefined };
+    return rowsToFill(rows, lengthOf, this.#costs).map((row) => {
+      return { row, position: lengthOf(row), tokens: [ANY_TOKEN], sampler: undefined };
     });
   }
 
@@ -177,9 +178,8 @@ function isOneToken({ tokens }: Feed): boolean {
   return tokens.length === 1;
 }
 
-/** In ascending order, without a gap. */
-function areNeighbours(batch: readonly Feed[]): boolean {
-  return batch.every(({ row }, index) => row === (batch[0]?.row ?? 0) + index);
+function shapeOf(batch: readonly Feed[]): Shape {
+  return stretchesOf(batch.map(({ row }) => row));
 }
 
 function partition<T>(all: readonly T[], belongs: (one: T) => boolean): [those: T[], others: T[]] {

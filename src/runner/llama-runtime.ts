@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Token } from 'node-llama-cpp';
 import type { LoadOrder } from '../runner-protocol/messages.js';
+import { BatchCosts } from './batch-costs.js';
 import { defaultThreads, KV_TYPES, memoryOf, openModel, switchOf } from './llama-model.js';
 import { LlamaRows } from './llama-rows.js';
 import {
@@ -40,7 +41,8 @@ export async function openRuntime(
   const onCpu = llama.gpu === false || model.gpuLayers === 0;
   const cutsAnywhere = !isHybrid && !isRecurrent && swaSize === undefined;
   const native = nativeOf(llama, model, context);
-  const rows = new LlamaRows({ native, vocabulary, cpuThreads: onCpu ? threads : 0, cutsAnywhere });
+  const costs = new BatchCosts();
+  const rows = new LlamaRows({ native, vocabulary, costs, cpuThreads: onCpu ? threads : 0, cutsAnywhere });
   return {
     facts: {
       contextTokens: context.contextSize,

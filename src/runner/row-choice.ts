@@ -1,3 +1,5 @@
+import { stretchesOf } from './gaps.js';
+
 /**
  * Which row a request gets, and when a row moves. Pure. Rows that step together must be neighbours: the runtime computes
  * what lies beyond a gap in a further pass over the model.
@@ -22,7 +24,13 @@ export function chooseRow(rows: readonly RowView[], home: number | undefined): n
     .filter((row) => !row.busy)
     .map(({ id, keeps, lastUsed }) => ({
       id,
-      cost: [stretches([...busy, id]), keeps === 0 ? 0 : 1, keeps === 0 ? 0 : lastUsed, id === home ? 0 : 1, id],
+      cost: [
+        stretchesOf([...busy, id]).length,
+        keeps === 0 ? 0 : 1,
+        keeps === 0 ? 0 : lastUsed,
+        id === home ? 0 : 1,
+        id,
+      ],
     }));
   return free.sort((a, b) => compare(a.cost, b.cost))[0]?.id;
 }
@@ -36,7 +44,7 @@ export interface Move {
  *  the ids are lowest. `undefined`: there is no gap. */
 export function compactingMove(rows: readonly RowView[]): Move | undefined {
   const busy = busyIds(rows);
-  if (stretches(busy) <= 1) return undefined;
+  if (stretchesOf(busy).length <= 1) return undefined;
   const isInside = (id: number, start: number) => id >= start && id < start + busy.length;
   const places = rows
     .filter(({ id }) => id + busy.length <= rows.length)
@@ -52,12 +60,6 @@ export function compactingMove(rows: readonly RowView[]): Move | undefined {
 
 function busyIds(rows: readonly RowView[]): number[] {
   return rows.filter((row) => row.busy).map(({ id }) => id);
-}
-
-/** How many stretches of neighbours these rows make. */
-function stretches(ids: readonly number[]): number {
-  const all = new Set(ids);
-  return ids.filter((id) => !all.has(id - 1)).length;
 }
 
 function compare(a: readonly number[], b: readonly number[]): number {

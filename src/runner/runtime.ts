@@ -4,6 +4,9 @@ import type { GenerateOrder, ModelFacts } from '../runner-protocol/messages.js';
 
 /** What the loop and the rows need from whoever computes. */
 
+/** A token for what nobody reads: every vocabulary has it. */
+export const ANY_TOKEN = 0;
+
 /** What one step adds to one row. */
 export interface Feed {
   row: number;

@@ -1,10 +1,8 @@
 import { GREEDY } from '../inference/types.js';
-import type { Runtime } from './runtime.js';
+import { ANY_TOKEN, type Runtime } from './runtime.js';
 
 /** For this many the runtimes take the kernels that they take for a long prompt. */
 const PROMPT_TOKENS = 128;
-/** Every vocabulary has it. */
-const ANY_TOKEN = 0;
 
 /**
  * Computes what every answer is made of, a prompt and one token after it. A GPU brings weights in and compiles kernels when

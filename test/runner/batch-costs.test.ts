@@ -4,9 +4,9 @@ import { BatchCosts } from '../../src/runner/batch-costs.js';
 /** Steps of `rows` rows on a machine where a batch of so many rows takes so long; how each was computed. */
 function steps(costs: BatchCosts, rows: number, count: number, ms: (rows: number) => number): ('apart' | 'together')[] {
   return Array.from({ length: count }, () => {
-    const apart = costs.apart(rows);
-    if (apart) for (let row = 0; row < rows; row++) costs.learn(1, ms(1));
-    else costs.learn(rows, ms(rows));
+    const apart = costs.apart([rows]);
+    if (apart) for (let row = 0; row < rows; row++) costs.learn([1], ms(1));
+    else costs.learn([rows], ms(rows));
     return apart ? 'apart' : 'together';
   });
 }
@@ -62,5 +62,25 @@ describe('batches of one token for each row', () => {
   test('one row is one batch', () => {
     const costs = new BatchCosts();
     expect(steps(costs, 1, 200, () => 6)).not.toContain('apart');
+  });
+
+  test('a batch with gaps costs what its stretches cost, until it was seen itself', () => {
+    const costs = new BatchCosts();
+    steps(costs, 2, 3, () => 14);
+    expect(costs.expected([2, 1])).toBeUndefined();
+    for (let step = 0; step < 3; step++) costs.learn([1], 6);
+    expect(costs.expected([2, 1])).toBe(20);
+    expect(costs.expected([3])).toBeUndefined();
+    for (let step = 0; step < 3; step++) costs.learn([2, 1], 17);
+    expect(costs.expected([2, 1])).toBe(17);
+    expect(costs.expected([1, 2])).toBe(20);
+  });
+
+  test('rows with gaps between them are computed apart where their passes take longer than each alone', () => {
+    const costs = new BatchCosts();
+    const ms = (rows: number) => (rows === 1 ? 6 : 14);
+    for (const rows of [1, 2]) steps(costs, rows, 4, ms);
+    expect(costs.apart([2, 2])).toBe(true);
+    expect(costs.apart([1, 1])).toBe(false);
   });
 });
