@@ -78,7 +78,8 @@ export class LlamaRows {
 
   async #decode(batch: readonly Feed[]): Promise<(number | undefined)[]> {
     const { context } = this.#native;
-    const along = this.#fedAlong(batch);
+    const oneEach = batch.every(isOneToken);
+    const along = oneEach ? this.#fedAlong(batch) : [];
     const all = [...batch, ...along].sort((a, b) => a.row - b.row);
     context.initBatch(all.reduce((sum, { tokens }) => sum + tokens.length, 0));
     const outputs = new Map(all.map((feed) => [feed, this.#add(feed)]));
@@ -90,7 +91,7 @@ export class LlamaRows {
       forgotten = along.map(({ row, position }) => context.removeTokenCellsFromSequence(row, position, TO_THE_END));
     }
     if (forgotten.includes(false)) throw new Error('What was fed along cannot be cut off.');
-    if (batch.every(isOneToken)) this.#costs.learn(shapeOf(all), performance.now() - begun);
+    if (oneEach) this.#costs.learn(shapeOf(all), performance.now() - begun);
     for (const { row, position, tokens } of batch) this.#lengths.set(row, position + tokens.length);
     return batch.map((feed) => outputs.get(feed));
   }
@@ -101,9 +102,9 @@ export class LlamaRows {
     return this.#native.context.addToBatch(row, position, Uint32Array.from(tokens), Uint32Array.from(outputsAt))[0];
   }
 
-  /** A token for each row that fills a gap of this batch. It is cut off again before anyone else uses the context. */
+  /** A token for each row that fills a gap of this batch of one token each. It is cut off again before anyone else uses the context. */
   #fedAlong(batch: readonly Feed[]): Feed[] {
-    if (!this.#cutsAnywhere || !batch.every(isOneToken)) return [];
+    if (!this.#cutsAnywhere) return [];
     const lengthOf = (row: number) => this.#lengths.get(row) ?? 0;
     const rows = batch.map(({ row }) => row);
     return rowsToFill(rows, lengthOf, this.#costs).map((row) => {

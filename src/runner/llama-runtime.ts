@@ -38,7 +38,7 @@ export async function openRuntime(
   const controlTexts = new Map([...promptVocabulary.control].map(([text, id]) => [id, text]));
   const { isHybrid, isRecurrent, swaSize } = model.fileInsights;
   const vocabulary = vocabularyOf(model, controlTokensOf(model));
-  const onCpu = llama.gpu === false || model.gpuLayers === 0;
+  const onCpu = model.gpuLayers === 0; // also where there is no GPU, whatever was ordered
   const cutsAnywhere = !isHybrid && !isRecurrent && swaSize === undefined;
   const native = nativeOf(llama, model, context);
   const costs = new BatchCosts();

@@ -6,7 +6,7 @@ import { openModel } from '../../src/runner/llama-model.js';
 import { LlamaRows } from '../../src/runner/llama-rows.js';
 import { vocabularyOf } from '../../src/runner/llama-vocabulary.js';
 import { nativeOf } from '../../src/runner/native-context.js';
-import type { Feed } from '../../src/runner/runtime.js';
+import type { Feed, Sampler } from '../../src/runner/runtime.js';
 import { quantizedModel } from '../support/made-models.js';
 
 /** Milliseconds of neighbours, as measured with two threads of a CPU, and as where a pass over the model is all that
@@ -77,7 +77,9 @@ describe('gaps between the rows of a step', () => {
 
 describe('a step with a gap between its rows', () => {
   let close: (() => Promise<void>) | undefined;
+  const samplers: Sampler[] = [];
   afterEach(async () => {
+    for (const sampler of samplers.splice(0)) sampler.dispose();
     await close?.();
     close = undefined;
   });
@@ -122,9 +124,10 @@ describe('a step with a gap between its rows', () => {
   /** Greedy answers in these rows, of which those of one step are computed together. */
   function writer(rows: LlamaRows) {
     const texts: number[][] = PROMPTS.map(() => []);
-    const samplers = PROMPTS.map(() => rows.createSampler({ sampling: GREEDY, logitBias: {} }, 1));
+    const own = PROMPTS.map(() => rows.createSampler({ sampling: GREEDY, logitBias: {} }, 1));
+    samplers.push(...own);
     const feed = (row: number): Feed => {
-      const [prompt = [], text = [], sampler] = [PROMPTS[row], texts[row], samplers[row]];
+      const [prompt = [], text = [], sampler] = [PROMPTS[row], texts[row], own[row]];
       if (text.length === 0) return { row, position: 0, tokens: prompt, sampler };
       return { row, position: prompt.length + text.length - 1, tokens: text.slice(-1), sampler };
     };
